@@ -1,0 +1,118 @@
+//! The command line: one file for each verb, exit codes here.
+
+mod check;
+mod client;
+mod demo;
+mod explain;
+mod print;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::reload::Source;
+use crate::server::Process;
+
+/// Where `run` and others look when no file is named.
+const DEFAULT_FILE: &str = "/etc/pylon/pylon.yaml";
+
+/// The one entry point of a shielded cluster.
+#[derive(Debug, Parser)]
+#[command(name = "pylon", version, about, disable_version_flag = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Which configuration.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// The configuration file; default: /etc/pylon/pylon.yaml where it exists, else the built-in system.
+    #[arg(short, long, value_name = "FILE", env = "PYLON_CONFIG")]
+    config: Option<PathBuf>,
+    /// Run a built-in system from the environment, in place of a file.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    system: Option<String>,
+}
+
+impl Which {
+    pub(crate) fn source(&self) -> Source {
+        match (&self.config, &self.system) {
+            (Some(path), _) => Source::File(path.clone()),
+            (None, Some(name)) => Source::System(name.clone()),
+            (None, None) => {
+                let default = PathBuf::from(DEFAULT_FILE);
+                if default.exists() { Source::File(default) } else { Source::System("pai".to_owned()) }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve until a signal says stop: TERM lets requests finish, INT stops at once, HUP reloads.
+    Run(Which),
+    /// Check configuration files and say all that is wrong with them.
+    Check(check::Check),
+    /// Say which route a request takes and why, and what its upstream would see.
+    Explain(explain::Explain),
+    /// Print the configuration in effect: systems and includes merged, variables expanded.
+    PrintConfig(Which),
+    /// Print a JSON Schema of the configuration, for editors.
+    Schema,
+    /// Make a running Pylon read its configuration again.
+    Reload(client::Reload),
+    /// Start stand-ins of all services and Pylon before them, and say what to try.
+    Demo(demo::Demo),
+    /// Ask a running Pylon whether it serves; exit 0 if so.
+    Healthcheck(client::Healthcheck),
+    /// Print the version.
+    Version,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match cli.verb {
+        Verb::Run(which) => run(&which.source()),
+        Verb::Check(check) => check.run(),
+        Verb::Explain(explain) => explain.run(),
+        Verb::PrintConfig(which) => print::config(&which),
+        Verb::Schema => print::schema(),
+        Verb::Reload(reload) => reload.run(),
+        Verb::Demo(demo) => demo.run(),
+        Verb::Healthcheck(healthcheck) => healthcheck.run(),
+        Verb::Version => print::version(),
+    }
+}
+
+fn run(source: &Source) -> ExitCode {
+    let served = Process::prepare(source).and_then(Process::serve);
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints to standard error.
+pub(crate) fn say_error(error: &dyn std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{error}");
+}

@@ -1,0 +1,23 @@
+//! Text → [`Spec`]: what an operator wrote, with the place of every key, and nothing decided yet.
+//!
+//! [`load`] reads a file with its systems and includes, expands `${VARIABLES}` in parsed scalars, leaves out what is
+//! optional and not configured, and reports every problem at once.
+
+mod assemble;
+mod document;
+mod expand;
+mod loaded;
+mod read;
+mod report;
+mod source;
+mod spec;
+pub mod value;
+
+pub use assemble::{load, load_system, unknown_name};
+pub use document::Document;
+pub use expand::{Env, Variables};
+pub use loaded::{Entry, LeftOut, Loaded};
+pub use read::{OneOrMany, StringOr};
+pub use report::{KeyPath, Place, Problem, Report};
+pub use source::{BUILT_IN, EXAMPLE, built_in};
+pub use spec::*;

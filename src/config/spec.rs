@@ -1,0 +1,412 @@
+//! What a config file can say: one struct for each mapping, its doc comments the reference of its keys.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::read::{OneOrMany, StringOr};
+use super::value::{Cidr, Count, Flag, HeaderName, HttpUrl, ListenAddress, Method, Span, StatusCode};
+
+/// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`) is read at start; all else
+/// is reloaded live.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spec {
+    /// Addresses that clients connect to. A change needs a restart.
+    pub listeners: Vec<ListenerSpec>,
+    /// The operator's port: metrics, probes, reload. A change needs a restart.
+    pub admin: Option<AdminSpec>,
+    /// Worker threads of the data path: a number, or `auto` for one for each core. A change needs a restart.
+    pub workers: Workers,
+    /// How long a stop waits for requests in flight before it cuts them; default 30s. A change needs a restart.
+    pub grace_period: Option<Span>,
+    /// What is logged. A change needs a restart.
+    pub log: LogSpec,
+    /// Built-in route files, by name: `pai`.
+    pub systems: Vec<String>,
+    /// Further route files, as paths or globs relative to this file; read in the order of their names.
+    pub include: Vec<String>,
+    /// Addresses of proxies before Pylon whose `X-Forwarded-For` is believed and appended to; a comma-separated
+    /// string or a list.
+    pub trusted_proxies: OneOrMany<CidrList>,
+    /// The pools of servers behind Pylon, by name.
+    pub upstreams: BTreeMap<String, UpstreamSpec>,
+    /// Named bundles of route keys; a route takes them over with `use`.
+    #[schemars(with = "BTreeMap<String, RouteSpec>")]
+    pub defaults: BTreeMap<String, serde_yaml::Mapping>,
+    /// Which request goes where.
+    pub routes: Vec<RouteSpec>,
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSpec {
+    /// Address and port, `0.0.0.0:80`.
+    pub address: ListenAddress,
+    /// A name that routes can refer to with `listeners`.
+    pub name: Option<String>,
+    /// `false` leaves this listener out; default true.
+    pub enabled: Option<Flag>,
+    /// Leave this listener out when a `${VARIABLE}` in it is not set.
+    #[serde(default)]
+    pub optional: Flag,
+    /// Serve only the routes that name this listener in `listeners`, not the general ones.
+    #[serde(default)]
+    pub dedicated: Flag,
+    /// Answer every request, but `/healthz`, with 307 to the same URL under https (without a port).
+    #[serde(default)]
+    pub redirect_to_https: Flag,
+    /// Terminate TLS here.
+    pub tls: Option<TlsSpec>,
+}
+
+/// How a listener terminates TLS.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Certificate chain and key, as PEM files; exactly one pair for now.
+    pub certificates: Vec<CertificateSpec>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateSpec {
+    /// PEM file with the certificate and its chain.
+    pub cert: String,
+    /// PEM file with the private key.
+    pub key: String,
+}
+
+/// The admin port.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSpec {
+    /// Address and port; loopback only: `127.0.0.1:9180`.
+    pub address: ListenAddress,
+}
+
+/// How many worker threads carry requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core.
+    #[default]
+    Auto,
+    /// This many, 1 to 1024.
+    Exactly(u16),
+}
+
+impl std::str::FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u16>() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(count @ 1..=1024) => Ok(Self::Exactly(count)),
+            _ => Err(format!("`{text}` is not a number of threads; write 1 to 1024, or `auto`")),
+        }
+    }
+}
+
+impl std::fmt::Display for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Exactly(count) => count.fmt(f),
+        }
+    }
+}
+
+super::value::scalar!(Workers, "a number of threads, or `auto`", {
+    "type": ["string", "integer"],
+    "pattern": "^([0-9]+|auto)$"
+});
+super::value::serialize_as_text!(Workers);
+
+/// What is logged.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSpec {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter by module as in `info,pylon=debug`; default info.
+    pub level: Option<String>,
+    /// `text` or `json`; default text.
+    pub format: Option<LogFormat>,
+    /// One line for each request, at level info; default true.
+    pub access: Option<Flag>,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A pool of servers.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamSpec {
+    /// The servers, as URLs (`http://10.0.0.1:9186`, https too, with a base path if they have one) or as
+    /// `{url, weight}`. A name stands for all its addresses and is looked up again in the background.
+    pub endpoints: OneOrMany<StringOr<EndpointSpec>>,
+    /// Leave this upstream out, with all routes that need it, when a `${VARIABLE}` in it is not set.
+    #[serde(default)]
+    pub optional: Flag,
+    /// The `Host` that the servers see: `upstream` (their own `host:port` as configured; the default), `client` (what
+    /// the client sent) or a fixed name.
+    pub host: Option<String>,
+    /// Timeouts of this upstream; a route can override them.
+    #[serde(default)]
+    pub timeouts: TimeoutsSpec,
+    /// How https servers are verified.
+    #[serde(default)]
+    pub tls: UpstreamTlsSpec,
+}
+
+/// A server of a pool.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Where it is: `http://10.0.0.1:9186`.
+    pub url: HttpUrl,
+    /// Its share of requests relative to the others, 0 to 1000; default 1; 0 sends it none.
+    pub weight: Option<Count>,
+}
+
+impl std::str::FromStr for EndpointSpec {
+    type Err = <HttpUrl as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { url: text.parse()?, weight: None })
+    }
+}
+
+/// How long Pylon waits for an upstream.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsSpec {
+    /// For a connection, TLS included; default 5s.
+    pub connect: Option<Span>,
+    /// For the next byte in either direction, the first of the answer included; default 60m.
+    pub idle: Option<Span>,
+}
+
+/// How an https upstream is verified.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTlsSpec {
+    /// Check certificate and name; default true. `false` accepts any server: for tests only.
+    pub verify: Option<Flag>,
+    /// The name to ask for and to check, in place of the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// A route: what it matches, then its steps in the order in which they run.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteSpec {
+    /// A name for logs, metrics and other keys; unique.
+    pub name: String,
+    /// Bundles of `defaults` whose keys this route takes where it has none itself; the first that has a key wins.
+    #[serde(rename = "use")]
+    pub bundles: Vec<String>,
+    /// Upstreams without which this route is left out, besides those that it names elsewhere.
+    pub needs: Vec<String>,
+    /// Serve this route on these listeners only, by name; default: on all that are not dedicated.
+    pub listeners: Vec<String>,
+    /// Hosts, without ports: `www.example.org`, `*.example.org`; default any.
+    pub host: OneOrMany<String>,
+    /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`.
+    pub path: OneOrMany<String>,
+    /// Methods; default all. GET includes HEAD.
+    pub methods: Vec<Method>,
+    /// Headers that the request must have: name → value, or `"*"` for any value.
+    pub match_headers: BTreeMap<HeaderName, String>,
+    /// Answer here, without an upstream.
+    pub answer: Option<AnswerSpec>,
+    /// Redirect.
+    pub redirect: Option<RedirectSpec>,
+    /// Forward to this pool.
+    pub upstream: Option<String>,
+    /// Forward to an address that the path names.
+    pub dynamic: Option<DynamicSpec>,
+    /// The path towards the upstream, from captures: `/api/{**}`; default: the path as it came. Follows the base path
+    /// of the endpoint's URL.
+    pub rewrite: Option<String>,
+    /// `raw` forwards the request target byte for byte, without normalisation; only without `rewrite`.
+    pub target: Option<TargetForm>,
+    /// The `Host` towards the upstream, in place of the upstream's setting.
+    pub host_header: Option<String>,
+    /// Timeouts, in place of the upstream's.
+    pub timeouts: TimeoutsSpec,
+    /// Header changes.
+    pub headers: HeadersSpec,
+    /// What of the answer is mapped back under the public prefix.
+    pub adapt: Vec<Adaptation>,
+    /// How redirects from the upstream are handled; needs `adapt: [location]`.
+    pub redirects: Option<RedirectsSpec>,
+    /// Text replaced in bodies of text types, in one pass.
+    pub substitute: Vec<SubstituteSpec>,
+    /// Media types whose bodies `substitute` changes (`text/html`); default: all text types.
+    pub substitute_types: Vec<String>,
+    /// Mark ETags with a tag of this route's rules: `auto` (a hash of the rules) or a text of your own. On by itself
+    /// where bodies are changed.
+    pub etag: Option<String>,
+    /// Bodies of errors that Pylon itself answers with, by status.
+    pub errors: BTreeMap<StatusCode, ErrorPageSpec>,
+}
+
+/// A fixed answer.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswerSpec {
+    /// Status; default 200.
+    pub status: Option<StatusCode>,
+    /// Body text; default empty.
+    pub body: String,
+    /// Media type; default `text/plain`.
+    #[serde(rename = "type")]
+    pub media_type: Option<String>,
+}
+
+/// A redirect.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedirectSpec {
+    /// Where to: a URL or path with `{captures}`, `{**}`, `{scheme}`, `{public_host}`, `{authority:UPSTREAM}` (the
+    /// `host:port` of an upstream's first endpoint). A path becomes absolute with the scheme and Host of the request;
+    /// the query is kept.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308; default 302.
+    pub status: Option<StatusCode>,
+}
+
+/// A target that the path names.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DynamicSpec {
+    /// The host: a capture of the path, `{host}`.
+    pub host: String,
+    /// The port: a capture, `{port}`. Port 0 stands for the default port of http, and a `Host` without a port.
+    pub port: String,
+    /// What may be reached: CIDRs and names (`*.suffix` too), each with optional ports
+    /// (`10.0.0.0/8:1-65535`, `*.cluster.local:8042`), as a list or comma-separated; `upstreams` stands for the hosts
+    /// of all configured upstreams. Loopback, link-local and metadata addresses must be listed by themselves.
+    pub allow: OneOrMany<String>,
+}
+
+/// How the request target is forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetForm {
+    /// Byte for byte as it came.
+    Raw,
+    /// With dot segments removed and slashes merged.
+    Normalised,
+}
+
+/// Header changes in both directions.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeadersSpec {
+    /// Towards the upstream, after Pylon's own (`X-Forwarded-For` …) are in place.
+    pub request: HeaderEditsSpec,
+    /// Towards the client.
+    pub response: HeaderEditsSpec,
+}
+
+/// Changes of headers: first `remove`, then `set`, then `add`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderEditsSpec {
+    /// Names to remove.
+    pub remove: Vec<HeaderName>,
+    /// Replace all lines of a name by one; values can hold `{captures}`, `{scheme}`, `{public_host}`, `{prefix}`.
+    pub set: BTreeMap<HeaderName, String>,
+    /// Add a line.
+    pub add: BTreeMap<HeaderName, String>,
+}
+
+/// What of an answer is mapped back under the public prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Adaptation {
+    /// `Location`, `Content-Location` and `Refresh`.
+    Location,
+    /// `Path` and `Domain` of `Set-Cookie`.
+    Cookies,
+    /// Links in HTML bodies.
+    Html,
+}
+
+/// How redirects from the upstream are handled.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedirectsSpec {
+    /// The name of a dynamic route through which redirects to other servers go.
+    pub via: Option<String>,
+    /// Answer every redirect with this status.
+    pub status: Option<StatusCode>,
+    /// Send redirects without the body that the upstream gave them.
+    pub drop_body: Flag,
+}
+
+/// One replacement; exactly one of `find`, `regex` and `url_of`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubstituteSpec {
+    /// Text to find.
+    pub find: Option<String>,
+    /// Regular expression to find, at most 4096 bytes long in a match: write `{1,255}` in place of `+`.
+    pub regex: Option<String>,
+    /// Find the URL of this upstream, where it is not the beginning of a longer host or port.
+    pub url_of: Option<String>,
+    /// Find `url_of` only where this path follows it.
+    pub path: Option<String>,
+    /// What stands there instead: text with `$1` (groups of `regex`), `{scheme}`, `{public_host}`, `{prefix}` and
+    /// `{captures}`; `{{` is a brace, `$$` a dollar.
+    pub replace: String,
+    /// Replace the first occurrence only.
+    pub once: Flag,
+    /// Leave this rule out where one of these upstreams is left out.
+    pub needs: Vec<String>,
+}
+
+/// The body of an error answer.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPageSpec {
+    /// The body; `{status}`, `{reason}` and `{request_id}` are filled in.
+    pub body: String,
+    /// Media type; default `text/html; charset=utf-8`.
+    #[serde(rename = "type")]
+    pub media_type: Option<String>,
+}
+
+/// CIDRs in one string, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CidrList(pub Vec<Cidr>);
+
+impl std::str::FromStr for CidrList {
+    type Err = super::value::ValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl std::fmt::Display for CidrList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join(","))
+    }
+}
+
+super::value::scalar!(CidrList, "networks, separated by commas", { "type": "string" });
+super::value::serialize_as_text!(CidrList);

@@ -1,0 +1,117 @@
+//! The addresses that clients connect to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::{KeyPath, Loaded, Report};
+use crate::route::public::Origin;
+
+mod tls;
+
+/// An address that clients connect to, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, for routes that are bound to it.
+    pub name: Option<String>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether only routes that name it are served.
+    pub dedicated: bool,
+    /// Whether everything but `/healthz` is sent to https.
+    pub redirect_to_https: bool,
+    /// Certificate and key, where TLS is terminated.
+    pub tls: Option<CertificateFiles>,
+}
+
+/// A certificate chain and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM file with the chain.
+    pub cert: PathBuf,
+    /// PEM file with the key.
+    pub key: PathBuf,
+}
+
+/// All listeners of this process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listeners {
+    all: Vec<Listener>,
+}
+
+impl Listeners {
+    /// Checks the listeners of a configuration; nothing is bound yet.
+    ///
+    /// # Errors
+    /// All problems, each with its place.
+    pub fn compile(loaded: &Loaded) -> Result<Self, Report> {
+        let mut report = Report::default();
+        let mut all: Vec<Listener> = Vec::new();
+        for (entry, spec) in loaded.listeners() {
+            let address = spec.address.socket();
+            let problem = |key: &str, message: String| loaded.problem_at(entry.document, entry.at.then(key), message);
+            if all.iter().any(|other| other.address == address && address.port() != 0) {
+                report.push(problem("address", format!("`{address}` is listened on twice; remove one of the two")));
+            }
+            if spec.name.is_some() && all.iter().any(|other| other.name == spec.name) {
+                let name = spec.name.as_deref().unwrap_or_default();
+                report.push(problem("name", format!("`{name}` is the name of another listener; choose another")));
+            }
+            let tls = spec.tls.as_ref().and_then(|tls| {
+                let at = entry.at.then("tls").then("certificates");
+                tls::check(loaded, entry.document, &at, tls, &mut report)
+            });
+            all.push(Listener {
+                name: spec.name.clone(),
+                address,
+                dedicated: spec.dedicated.0,
+                redirect_to_https: spec.redirect_to_https.0,
+                tls,
+            });
+        }
+        if all.is_empty() {
+            let message = "there is no listener, so nobody could connect; add `listeners: [{ address: 0.0.0.0:80 }]`";
+            report.push(loaded.problem_at(0, KeyPath::root().then("listeners"), message));
+        }
+        report.into_result(Self { all })
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Listener] {
+        &self.all
+    }
+
+    /// The listener that a connection came in on, by its local address.
+    #[must_use]
+    pub fn by_local(&self, local: SocketAddr) -> Option<&Listener> {
+        let ip = local.ip().to_canonical();
+        let exact = |l: &&Listener| l.address.port() == local.port() && l.address.ip().to_canonical() == ip;
+        let any = |l: &&Listener| l.address.port() == local.port() && l.address.ip().is_unspecified();
+        self.all.iter().find(exact).or_else(|| self.all.iter().find(any))
+    }
+
+    /// The origin under which routes bound to `wanted` listeners are served, for a client that came in through a route
+    /// bound to `own` listeners at `origin`.
+    ///
+    /// Where both are served on the same listener, that is `origin`; else the client's host with the port of the first
+    /// listener that serves them.
+    #[must_use]
+    pub fn origin_of(&self, wanted: &[String], own: &[String], origin: &Origin) -> Origin {
+        let serves = |listener: &Listener, bound: &[String]| match &listener.name {
+            _ if bound.is_empty() => !listener.dedicated,
+            Some(name) => bound.contains(name),
+            None => false,
+        };
+        if own.is_empty() || self.all.iter().filter(|l| serves(l, own)).any(|l| serves(l, wanted)) {
+            return origin.clone();
+        }
+        let Some(target) = self.all.iter().find(|l| serves(l, wanted) && !l.redirect_to_https) else {
+            return origin.clone();
+        };
+        let (scheme, default) = if target.tls.is_some() { ("https", 443) } else { ("http", 80) };
+        let host = crate::route::host::split_port(&origin.authority).0;
+        let port = target.address.port();
+        let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
+        Origin { scheme, authority }
+    }
+}

@@ -1,0 +1,199 @@
+//! accept → normalise → route: a request comes in, the decision is made, and what needs no upstream is answered.
+
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, Method, StatusCode, Version};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::Context;
+use super::finish::{refuse, write_answer};
+use crate::listen::{Listener, Listeners};
+use crate::observe::Outcome;
+use crate::snapshot::{Action, Decision, Refusal, Request, Verdict};
+use crate::step::forwarded::X_REQUEST_ID;
+
+/// How long a connection may be idle between two requests, in seconds.
+const KEEPALIVE: u64 = 75;
+
+/// Decides about a request; `true` when it has been answered.
+pub(super) async fn accept(listeners: &Listeners, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    session.set_keepalive(Some(KEEPALIVE));
+    let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
+    let listener = local.and_then(|local| listeners.by_local(local));
+    identify(session, listener, ctx);
+    match decide(session.req_header(), listener, ctx) {
+        Ok(decision) => ctx.decision = Some(decision),
+        Err(reason) => {
+            ctx.outcome = Outcome::BadRequest;
+            ctx.reason = Some(reason.to_owned());
+            refuse(session, ctx, StatusCode::BAD_REQUEST, reason).await?;
+            return Ok(true);
+        }
+    }
+    answer(session, ctx).await
+}
+
+/// Finds out who sent the request, and what it is called.
+fn identify(session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
+    let request = session.req_header();
+    let scheme = if listener.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
+    if let Some(peer) = session.client_addr().and_then(|addr| addr.as_inet()) {
+        ctx.client = ctx.snapshot.trusted().client(peer.ip(), scheme, &request.headers);
+    }
+    let given = request.headers.get(&X_REQUEST_ID);
+    if let Some(id) = given.filter(|id| ctx.client.trusted && (1..=128).contains(&id.len())) {
+        ctx.request_id = id.clone();
+    }
+}
+
+/// Makes the decision.
+fn decide(header: &RequestHeader, listener: Option<&Listener>, ctx: &mut Context) -> Result<Decision, &'static str> {
+    let target = std::str::from_utf8(header.raw_path()).map_err(|_| "the request target is not text in UTF-8")?;
+    let (named, target) = origin_form(target);
+    let host = header.headers.get(http::header::HOST).map(HeaderValue::as_bytes);
+    let host = match host.map(std::str::from_utf8) {
+        Some(Ok(host)) => Some(host),
+        Some(Err(_)) => return Err("the Host header is not text"),
+        None => named.or(header.uri.authority().map(http::uri::Authority::as_str)),
+    };
+    match host {
+        Some(host) if is_authority(host) => host.clone_into(&mut ctx.host),
+        None if header.version < Version::HTTP_11 => {}
+        None => return Err("the Host header is missing"),
+        Some(_) => return Err("the Host header is not a host"),
+    }
+    let request = Request {
+        method: &header.method,
+        target,
+        host: &ctx.host,
+        headers: &header.headers,
+        scheme: ctx.client.scheme,
+        listener: listener.and_then(|l| l.name.as_deref()),
+        redirect_to_https: listener.is_some_and(|l| l.redirect_to_https),
+    };
+    Ok(ctx.snapshot.decide(&request))
+}
+
+/// Splits an absolute-form target (RFC 9112 §3.2.2) into its authority and the origin form.
+pub(super) fn origin_form(target: &str) -> (Option<&str>, &str) {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let head = target.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..])
+    });
+    match rest {
+        None => (None, target),
+        Some(rest) => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let path = if rest[end..].starts_with('/') { &rest[end..] } else { "/" };
+            (Some(&rest[..end]), path)
+        }
+    }
+}
+
+/// Whether a text is a host with an optional port (RFC 9110 §7.2).
+fn is_authority(text: &str) -> bool {
+    let (host, port) = crate::route::host::split_port(text);
+    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let valid_host = match bracketed {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|b| {
+                    b.is_ascii_alphanumeric()
+                        || matches!(
+                            b,
+                            b'-' | b'.'
+                                | b'_'
+                                | b'~'
+                                | b'%'
+                                | b'!'
+                                | b'$'
+                                | b'&'
+                                | b'\''
+                                | b'('
+                                | b')'
+                                | b'*'
+                                | b'+'
+                                | b','
+                                | b';'
+                                | b'='
+                        )
+                })
+        }
+    };
+    valid_host && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.len() <= 5)
+}
+
+/// Answers what needs no upstream.
+async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let Some(decision) = &ctx.decision else {
+        return Ok(false);
+    };
+    match &decision.verdict {
+        Verdict::Forward(_) => Ok(false),
+        Verdict::Refuse(refusal) => {
+            let refusal = refusal.clone();
+            refuse_decided(session, ctx, &refusal).await?;
+            Ok(true)
+        }
+        Verdict::Redirect { status, location } => {
+            let mut header = ResponseHeader::build(*status, Some(4))?;
+            header.insert_header(LOCATION, location.as_str())?;
+            ctx.outcome = Outcome::Answered;
+            write_answer(session, header, bytes::Bytes::new()).await?;
+            Ok(true)
+        }
+        Verdict::Answer => {
+            let answer = decision.route.as_ref().and_then(|(route, _)| match &route.action {
+                Action::Answer(answer) => Some(answer.clone()),
+                _ => None,
+            });
+            let Some(answer) = answer else {
+                return Ok(false);
+            };
+            let mut header = ResponseHeader::build(answer.status, Some(4))?;
+            header.insert_header(CONTENT_TYPE, answer.media_type)?;
+            ctx.outcome = Outcome::Answered;
+            write_answer(session, header, answer.body).await?;
+            Ok(true)
+        }
+    }
+}
+
+async fn refuse_decided(session: &mut Session, ctx: &mut Context, refusal: &Refusal) -> Result<()> {
+    ctx.outcome = Outcome::Refused;
+    ctx.reason = Some(match refusal {
+        Refusal::TargetNotAllowed { entry } => format!("the target is not allowed; the entry `{entry}` would allow it"),
+        other => other.detail(),
+    });
+    if let Refusal::MethodNotAllowed(methods) = refusal {
+        let allow: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        return super::finish::refuse_with(session, ctx, refusal.status(), &refusal.detail(), Some(&allow.join(", ")))
+            .await;
+    }
+    refuse(session, ctx, refusal.status(), &refusal.detail()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_form_becomes_origin_form() {
+        assert_eq!(origin_form("/a?b"), (None, "/a?b"));
+        assert_eq!(origin_form("http://h:1/a?b"), (Some("h:1"), "/a?b"));
+        assert_eq!(origin_form("HTTP://h"), (Some("h"), "/"));
+        assert_eq!(origin_form("*"), (None, "*"));
+    }
+
+    #[test]
+    fn hosts_are_hosts() {
+        for good in ["h", "h:80", "10.0.0.1", "[::1]:80", "a_b.c-d", "h:"] {
+            assert!(is_authority(good), "{good}");
+        }
+        for bad in ["", ":80", "h/x", "a b", "u@h", "[::1", "h:8x", "[zz]", "h:123456", "::1"] {
+            assert!(!is_authority(bad), "{bad}");
+        }
+    }
+}

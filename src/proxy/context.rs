@@ -1,0 +1,146 @@
+//! What is known of a request while it is under way.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use http::{HeaderValue, StatusCode};
+use once_cell::sync::Lazy;
+use smallvec::SmallVec;
+
+use crate::observe::Outcome;
+use crate::route::template::Values;
+use crate::snapshot::{Action, Decision, Forward, Route, Snapshot, Verdict};
+use crate::step::body::Pipeline;
+use crate::step::forwarded::Client;
+
+/// The state of one request.
+pub struct Context {
+    /// When it came.
+    pub started: Instant,
+    /// The configuration that it runs under from begin to end.
+    pub snapshot: Arc<Snapshot>,
+    /// Its id.
+    pub request_id: HeaderValue,
+    /// Who sent it.
+    pub client: Client,
+    /// The authority that the client named.
+    pub host: String,
+    /// What was decided about it.
+    pub decision: Option<Decision>,
+    /// The server of the current attempt.
+    pub server: Option<ServerInUse>,
+    /// The addresses that could not be connected to.
+    pub tried: SmallVec<[SocketAddr; 4]>,
+    /// The path that the upstream saw, without query; kept for relative references.
+    pub upstream_path: String,
+    /// Steps on the response body.
+    /// Only ever reached through `&mut`; the mutex makes the context `Sync` and is never locked.
+    pub body: Option<Mutex<Pipeline>>,
+    /// Whether the upstream's body is to be left out.
+    pub drop_body: bool,
+    /// How it ended, as far as is known.
+    pub outcome: Outcome,
+    /// The status that the upstream answered with.
+    pub upstream_status: Option<StatusCode>,
+    /// More about a failure, for the log only.
+    pub reason: Option<String>,
+}
+
+/// The server of an attempt.
+pub struct ServerInUse {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Its `host[:port]`, as configured.
+    pub authority: HeaderValue,
+}
+
+impl Context {
+    /// The state of a request of which nothing is known yet.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        Self {
+            started: Instant::now(),
+            snapshot,
+            request_id: new_request_id(),
+            client: Client { peer: nobody, trusted: false, address: nobody, scheme: "http" },
+            host: String::new(),
+            decision: None,
+            server: None,
+            tried: SmallVec::new(),
+            upstream_path: String::new(),
+            body: None,
+            drop_body: false,
+            outcome: Outcome::Internal,
+            upstream_status: None,
+            reason: None,
+        }
+    }
+
+    /// The route that won.
+    #[must_use]
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        self.decision.as_ref()?.route.as_ref().map(|(route, _)| route)
+    }
+
+    /// How the route forwards, with what its templates are filled in with.
+    #[must_use]
+    pub fn forward(&self) -> Option<(&Forward, Values<'_>)> {
+        let decision = self.decision.as_ref()?;
+        let (route, found) = decision.route.as_ref()?;
+        let Action::Forward(forward) = &route.action else {
+            return None;
+        };
+        let values = Values { path: &decision.path, found, scheme: self.client.scheme, host: &self.host };
+        Some((forward, values))
+    }
+
+    /// Where the request is forwarded to, if it is.
+    #[must_use]
+    pub fn forwarding(&self) -> Option<&crate::snapshot::Forwarding> {
+        match &self.decision.as_ref()?.verdict {
+            Verdict::Forward(forwarding) => Some(forwarding),
+            _ => None,
+        }
+    }
+
+    /// The request's id as text.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+}
+
+/// 32 hexadecimal digits: 64 bits that are random for each process, then a count that is scrambled.
+fn new_request_id() -> HeaderValue {
+    static PROCESS: Lazy<u64> = Lazy::new(|| {
+        use std::hash::{BuildHasher, Hasher};
+        std::collections::hash_map::RandomState::new().build_hasher().finish()
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let scrambled = (count ^ *PROCESS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let id = (u128::from(*PROCESS) << 64) | u128::from(scrambled);
+    let mut text = [0_u8; 32];
+    for (digit, byte) in text.iter_mut().enumerate() {
+        let nibble = (id >> (124 - digit * 4)) & 0xf;
+        *byte = b"0123456789abcdef"[nibble as usize];
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_request_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 32));
+    }
+}

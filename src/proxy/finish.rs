@@ -1,0 +1,151 @@
+//! finish: answers of Pylon's own, errors, and the record of each request.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::Context;
+use crate::observe::{AccessLog, AccessRecord, Outcome};
+use crate::step::Headers;
+use crate::step::errors::ErrorPages;
+use crate::step::forwarded::X_REQUEST_ID;
+
+/// Sends an answer of Pylon's own. A HEAD request gets its header section alone.
+pub(super) async fn write_answer(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+    let status = header.status;
+    if !matches!(status.as_u16(), 204 | 304) {
+        header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
+    }
+    if !session.is_body_empty() {
+        // The rest of an upload that nobody wants is not worth reading.
+        session.set_keepalive(None);
+    }
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Answers with an error of Pylon's own.
+pub(super) async fn refuse(session: &mut Session, ctx: &mut Context, status: StatusCode, detail: &str) -> Result<()> {
+    refuse_with(session, ctx, status, detail, None).await
+}
+
+/// Answers with an error of Pylon's own; `allow` is the list of methods of a 405.
+pub(super) async fn refuse_with(
+    session: &mut Session,
+    ctx: &mut Context,
+    status: StatusCode,
+    detail: &str,
+    allow: Option<&str>,
+) -> Result<()> {
+    let accept = session.req_header().text(&ACCEPT).unwrap_or_default();
+    let none = ErrorPages::default();
+    let pages = ctx.route().map_or(&none, |route| &route.errors);
+    let page = pages.page(status, accept, detail, ctx.id());
+    let mut header = ResponseHeader::build(status, Some(6))?;
+    header.insert_header(CONTENT_TYPE, page.media_type)?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    header.insert_header(X_REQUEST_ID.clone(), ctx.request_id.clone())?;
+    if let Some(allow) = allow {
+        header.insert_header(ALLOW, allow)?;
+    }
+    write_answer(session, header, page.body.into()).await
+}
+
+/// Ends a request that failed, with an error answer where the client can still get one.
+pub(super) async fn fail(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    let begun = session.response_written().is_some_and(|r| !r.status.is_informational());
+    classify(error, begun, ctx);
+    let status = ctx.outcome.error_status().filter(|_| !begun);
+    if let Some(status) = status {
+        let detail = ctx.outcome.detail();
+        session.set_keepalive(None);
+        if let Err(error) = refuse(session, ctx, status, detail).await {
+            tracing::debug!(%error, "the client is gone before its error answer");
+        }
+    }
+    FailToProxy { error_code: status.map_or(0, |s| s.as_u16()), can_reuse_downstream: false }
+}
+
+/// Finds the outcome of a failure that no phase has named yet.
+fn classify(error: &Error, begun: bool, ctx: &mut Context) {
+    let named = !matches!(ctx.outcome, Outcome::Internal | Outcome::Forwarded | Outcome::Upgraded);
+    let from_client = *error.esource() == ErrorSource::Downstream;
+    if named && !from_client {
+        return;
+    }
+    let gone = matches!(
+        error.etype(),
+        ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::H2Error
+    );
+    ctx.outcome = match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, _) if gone || begun => Outcome::ClientGone,
+        (ErrorSource::Downstream, _) => Outcome::BadRequest,
+        (ErrorSource::Upstream, _) if begun => Outcome::UpstreamCut,
+        (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::UpstreamTimeout,
+        (ErrorSource::Upstream, _) => Outcome::UpstreamBroken,
+        _ => Outcome::Internal,
+    };
+    ctx.reason = Some(error.to_string());
+}
+
+/// Counts and logs a request that ended.
+pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    let written = session.response_written().map(|response| response.status);
+    if error.is_some() && ctx.outcome == Outcome::Forwarded {
+        ctx.outcome = Outcome::ClientGone;
+    }
+    let status = written.unwrap_or(if ctx.outcome == Outcome::ClientGone {
+        StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    });
+    let header = session.req_header();
+    if let Some(route) = ctx.route() {
+        route.metrics.count(&header.method, status);
+    }
+    let failed = !matches!(ctx.outcome, Outcome::Forwarded | Outcome::Upgraded | Outcome::Answered);
+    if failed {
+        tracing::warn!(
+            id = ctx.id(),
+            client = %ctx.client.address,
+            method = %header.method,
+            host = %ctx.host,
+            path = %crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())),
+            route = ctx.route().map_or("", |route| route.name.as_str()),
+            server = ctx.server.as_ref().map(|s| s.address.to_string()),
+            status = status.as_u16(),
+            outcome = ctx.outcome.as_str(),
+            reason = ctx.reason.as_deref().unwrap_or_default(),
+            "request failed"
+        );
+    }
+    if access.is_on() {
+        access.write(AccessRecord {
+            id: ctx.request_id.clone(),
+            client: ctx.client.address,
+            method: header.method.clone(),
+            host: std::mem::take(&mut ctx.host),
+            path: crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())).to_owned(),
+            route: ctx.route().map(|route| route.name.clone()),
+            server: ctx.server.as_ref().map(|server| server.address),
+            status,
+            upstream_status: ctx.upstream_status,
+            outcome: ctx.outcome,
+            bytes_out: session.body_bytes_sent(),
+            bytes_in: session.body_bytes_read(),
+            duration: ctx.started.elapsed(),
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! forward: what the upstream sees of a request.
+
+use http::header::{CONNECTION, EXPECT, UPGRADE};
+use http::{HeaderName, HeaderValue};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::Context;
+use super::accept::origin_form;
+use super::connect::is_other_upgrade;
+use crate::snapshot::Outward;
+use crate::step::Headers;
+
+/// Turns the client's request into the upstream's.
+pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    set_target(session, request, ctx)?;
+    if is_other_upgrade(session) {
+        keep_upgrade_only(request);
+    }
+    if let (Some((forward, values)), Some(server)) = (ctx.forward(), &ctx.server) {
+        let outward = Outward {
+            client: &ctx.client,
+            host: HeaderValue::from_str(&ctx.host).ok().filter(|host| !host.is_empty()),
+            scheme: server.scheme,
+            authority: &server.authority,
+            values,
+            request_id: ctx.request_id.clone(),
+        };
+        forward.outward(request, outward);
+    }
+    expect_continue(session, request).await
+}
+
+/// Sets path and query, byte for byte where nothing is rewritten.
+fn set_target(session: &Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    let raw = session.req_header().raw_path();
+    let text = std::str::from_utf8(raw).unwrap_or("/");
+    let (absolute, target) = origin_form(text);
+    let query_at = target.find('?').unwrap_or(target.len());
+    let rewritten = ctx.forwarding().and_then(|forwarding| forwarding.path.clone());
+    if let Some(path) = rewritten {
+        request.set_raw_path(format!("{path}{}", &target[query_at..]).as_bytes())?;
+        ctx.upstream_path = path;
+    } else {
+        if absolute.is_some() {
+            request.set_raw_path(target.as_bytes())?;
+        }
+        target[..query_at].clone_into(&mut ctx.upstream_path);
+    }
+    Ok(())
+}
+
+/// Of the hop-by-hop headers of an upgrade that Pingora passes whole, keeps the upgrade itself (RFC 9110 §7.6.1).
+fn keep_upgrade_only(request: &mut RequestHeader) {
+    let lines = Headers::map(request).get_all(CONNECTION).iter();
+    let nominated: Vec<HeaderName> = lines
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| *name != UPGRADE)
+        .collect();
+    for name in &nominated {
+        request.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "http2-settings"] {
+        request.remove(&HeaderName::from_static(name));
+    }
+    request.set(&CONNECTION, HeaderValue::from_static("Upgrade"));
+}
+
+/// Answers `Expect: 100-continue` once an upstream is there to take the body (RFC 9110 §10.1.1).
+///
+/// The expectation is not forwarded: many of the servers behind Pylon never answer it, and their clients would wait.
+async fn expect_continue(session: &mut Session, request: &mut RequestHeader) -> Result<()> {
+    let expects = request.text(&EXPECT).is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
+    if expects {
+        request.remove(&EXPECT);
+        if session.req_header().version == http::Version::HTTP_11 {
+            session.as_downstream_mut().write_continue_response().await?;
+        }
+    }
+    Ok(())
+}

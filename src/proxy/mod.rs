@@ -1,0 +1,117 @@
+//! The way of a request: accept → route → choose a server → forward → relay → adapt → record.
+//!
+//! This file is its table of contents: Pingora's phases, each a call into the file that does the work.
+
+mod accept;
+mod connect;
+mod context;
+mod finish;
+mod forward;
+mod respond;
+mod session;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::listen::Listeners;
+use crate::observe::AccessLog;
+use crate::snapshot::Snapshot;
+
+pub use context::Context;
+
+/// The data path: one for all listeners and workers.
+pub struct Gateway {
+    /// The configuration in use.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The addresses that clients connect to.
+    pub listeners: Arc<Listeners>,
+    /// Where requests are recorded.
+    pub access: AccessLog,
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self.snapshot.load_full())
+    }
+
+    /// Only our own steps work on bodies; Pingora's modules stay out.
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        accept::accept(&self.listeners, session, ctx).await
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        connect::choose(session, ctx).await
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        connect::failed(ctx, error)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::forward(session, request, ctx).await
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        respond::adapt(&self.listeners, session, response, ctx)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut Context,
+    ) -> Result<()> {
+        respond::fit_to_client(session, response)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<std::time::Duration>> {
+        respond::adapt_body(body, end, ctx).map(|()| None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        finish::fail(session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        finish::record(&self.access, session, error, ctx);
+    }
+
+    /// Failures are logged in `logging`, with the route and the request's id.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+}

@@ -1,0 +1,15 @@
+//! Host and path patterns, their precedence, templates, and the mapping between public and upstream URLs.
+//!
+//! Nothing here does I/O; all of it is compiled when a configuration is loaded.
+
+pub mod allow;
+pub mod host;
+mod path;
+mod pattern;
+pub mod public;
+mod table;
+pub mod template;
+
+pub use path::{PathError, RequestPath};
+pub use pattern::PathPattern;
+pub use table::{Capture, Conflict, HeaderCondition, Match, Matcher, RouteTable};

@@ -1,0 +1,441 @@
+//! Which route matches: a trie of segments for each host pattern.
+//!
+//! Of all routes that match a request the most specific wins, compared in this order: host (exact, longest suffix,
+//! any), path (segment by segment: literal, literal text with captures, capture, `**`), methods (named, any), number of
+//! header conditions. Two routes that tie and could both match are an error when the table is built.
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, Method};
+use smallvec::SmallVec;
+
+use super::host::{self, HostPattern};
+use super::path;
+use super::pattern::{Part, PathPattern, Segment, match_parts};
+
+/// What a request must be for a route to match it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matcher {
+    /// Hosts; never empty.
+    pub hosts: Vec<HostPattern>,
+    /// Paths; never empty.
+    pub paths: Vec<PathPattern>,
+    /// Methods; empty for any.
+    pub methods: Vec<Method>,
+    /// Header conditions; all must hold.
+    pub headers: Vec<HeaderCondition>,
+}
+
+/// A condition on a request header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderCondition {
+    /// The header's name.
+    pub name: http::HeaderName,
+    /// The value that one of its lines must have; `None`: present is enough.
+    pub value: Option<String>,
+}
+
+impl HeaderCondition {
+    /// Whether the condition holds.
+    #[must_use]
+    pub fn holds(&self, headers: &HeaderMap) -> bool {
+        match &self.value {
+            None => headers.contains_key(&self.name),
+            Some(wanted) => headers.get_all(&self.name).iter().any(|value| value.as_bytes() == wanted.as_bytes()),
+        }
+    }
+}
+
+impl Matcher {
+    /// Whether method and headers fit; host and path are the trie's.
+    #[must_use]
+    pub fn accepts(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.accepts_method(method) && self.headers.iter().all(|c| c.holds(headers))
+    }
+
+    /// Whether the method fits. A route for GET answers HEAD as well (RFC 9110 §9.3.2).
+    #[must_use]
+    pub fn accepts_method(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+
+    /// How specific method and headers are.
+    fn rank(&self) -> (bool, usize) {
+        (!self.methods.is_empty(), self.headers.len())
+    }
+
+    /// Whether some request could satisfy the method and header conditions of both.
+    fn overlaps(&self, other: &Self) -> bool {
+        let methods = self.methods.is_empty()
+            || other.methods.is_empty()
+            || self.methods.iter().any(|m| other.methods.contains(m));
+        let disjoint = self.headers.iter().any(|mine| {
+            other.headers.iter().any(|theirs| {
+                mine.name == theirs.name && matches!((&mine.value, &theirs.value), (Some(a), Some(b)) if a != b)
+            })
+        });
+        methods && !disjoint
+    }
+}
+
+/// The value of a capture: a range of the request path, or text of its own where percent-encoding had to go first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capture {
+    /// Bytes of the normalised request path.
+    Range(usize, usize),
+    /// Decoded text.
+    Text(String),
+}
+
+/// A route that matches, and what its pattern captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// The route's index in the list that the table was built from.
+    pub route: usize,
+    /// Which of the route's path patterns matched.
+    pub pattern: usize,
+    /// Captures, in the order of [`PathPattern::names`].
+    pub captures: SmallVec<[Capture; 4]>,
+    /// Where the rest (`**`) starts in the path; the path's length without a rest.
+    pub rest: usize,
+}
+
+/// Two routes that match the same requests equally well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The route that was there first.
+    pub first: usize,
+    /// The route that ties with it.
+    pub second: usize,
+    /// The pattern of the second.
+    pub path: String,
+}
+
+/// All routes of a listener, ready to be matched.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    exact: HashMap<String, Node>,
+    suffixes: Vec<(String, Node)>,
+    any: Node,
+}
+
+/// A pattern that ends at a node: which route and which of its patterns.
+#[derive(Debug, Clone, Copy)]
+struct Leaf {
+    route: usize,
+    pattern: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Vec<u8>, Node>,
+    captures: Vec<(Vec<Part>, Node)>,
+    exact: Vec<Leaf>,
+    rest: Vec<Leaf>,
+}
+
+impl RouteTable {
+    /// Builds the table of the given routes; `index` is what a [`Match`] will name.
+    ///
+    /// # Errors
+    /// Every pair of routes that tie.
+    pub fn build<'r>(routes: impl Iterator<Item = (usize, &'r Matcher)> + Clone) -> Result<Self, Vec<Conflict>> {
+        let mut table = Self::default();
+        let mut conflicts = Vec::new();
+        let matchers: HashMap<usize, &Matcher> = routes.clone().collect();
+        for (route, matcher) in routes {
+            for host in &matcher.hosts {
+                let root = table.root(host);
+                for (pattern, path) in matcher.paths.iter().enumerate() {
+                    let leaf = Leaf { route, pattern };
+                    root.insert(path.segments(), path, leaf, &matchers, &mut conflicts);
+                }
+            }
+        }
+        table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        conflicts.dedup_by_key(|conflict| (conflict.first, conflict.second));
+        if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
+    }
+
+    fn root(&mut self, host: &HostPattern) -> &mut Node {
+        match host {
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+            HostPattern::Any => &mut self.any,
+            HostPattern::Suffix(suffix) => {
+                let known = self.suffixes.iter().position(|(s, _)| s == suffix);
+                let at = known.unwrap_or_else(|| {
+                    self.suffixes.push((suffix.clone(), Node::default()));
+                    self.suffixes.len() - 1
+                });
+                &mut self.suffixes[at].1
+            }
+        }
+    }
+
+    /// The most specific route that `accept` takes, for a normalised path and the authority that the client named.
+    ///
+    /// `accept` is asked about the routes whose host and path match, most specific first.
+    pub fn find(&self, authority: &str, path: &str, mut accept: impl FnMut(usize) -> bool) -> Option<Match> {
+        let mut search = Search { path, captures: SmallVec::new(), accept: &mut accept };
+        if !self.exact.is_empty() || !self.suffixes.is_empty() {
+            let host = host::normalise(authority);
+            if let Some(found) = self.exact.get(host.as_ref()).and_then(|n| search.visit(n, 0)) {
+                return Some(found);
+            }
+            for (suffix, node) in &self.suffixes {
+                if host.len() > suffix.len() && host.ends_with(suffix.as_str()) {
+                    if let Some(found) = search.visit(node, 0) {
+                        return Some(found);
+                    }
+                }
+            }
+        }
+        search.visit(&self.any, 0)
+    }
+}
+
+impl Node {
+    fn insert(
+        &mut self,
+        segments: &[Segment],
+        path: &PathPattern,
+        leaf: Leaf,
+        matchers: &HashMap<usize, &Matcher>,
+        conflicts: &mut Vec<Conflict>,
+    ) {
+        match segments.split_first() {
+            Some((Segment::Literal(bytes), others)) => {
+                let node = self.literals.entry(bytes.clone()).or_default();
+                node.insert(others, path, leaf, matchers, conflicts);
+            }
+            Some((Segment::Captures(parts), others)) => {
+                let at = self.capture_node(parts, path, leaf, conflicts);
+                self.captures[at].1.insert(others, path, leaf, matchers, conflicts);
+            }
+            None => {
+                let leaves = if path.has_rest() { &mut self.rest } else { &mut self.exact };
+                let matcher = matchers[&leaf.route];
+                for known in leaves.iter() {
+                    let other = matchers[&known.route];
+                    if other.rank() == matcher.rank() && other.overlaps(matcher) {
+                        conflicts.push(Conflict {
+                            first: known.route,
+                            second: leaf.route,
+                            path: path.as_str().to_owned(),
+                        });
+                    }
+                }
+                leaves.push(leaf);
+                leaves.sort_by_key(|leaf| std::cmp::Reverse(matchers[&leaf.route].rank()));
+            }
+        }
+    }
+
+    /// The child for a capturing segment; a sibling of another shape that is as specific could match the same text.
+    fn capture_node(&mut self, parts: &[Part], path: &PathPattern, leaf: Leaf, conflicts: &mut Vec<Conflict>) -> usize {
+        if let Some(at) = self.captures.iter().position(|(known, _)| known == parts) {
+            return at;
+        }
+        let tie = self.captures.iter().find(|(known, _)| specificity(known) == specificity(parts));
+        if let Some(first) = tie.and_then(|(_, node)| node.any_leaf()) {
+            conflicts.push(Conflict { first: first.route, second: leaf.route, path: path.as_str().to_owned() });
+        }
+        self.captures.push((parts.to_vec(), Node::default()));
+        self.captures.sort_by_key(|(parts, _)| std::cmp::Reverse(specificity(parts)));
+        self.captures.iter().position(|(known, _)| known == parts).unwrap_or_default()
+    }
+
+    fn any_leaf(&self) -> Option<Leaf> {
+        let own = self.exact.first().or(self.rest.first()).copied();
+        own.or_else(|| self.literals.values().find_map(Self::any_leaf))
+            .or_else(|| self.captures.iter().find_map(|(_, node)| node.any_leaf()))
+    }
+}
+
+/// How specific a capturing segment is: literal bytes first, then captures held to digits.
+fn specificity(parts: &[Part]) -> (usize, usize) {
+    let literal = parts.iter().map(|part| match part {
+        Part::Literal(bytes) => bytes.len(),
+        Part::Any | Part::Digits => 0,
+    });
+    let digits = parts.iter().filter(|part| matches!(part, Part::Digits));
+    (literal.sum(), digits.count())
+}
+
+/// A walk through the trie, most specific branch first.
+struct Search<'p, 'a> {
+    path: &'p str,
+    captures: SmallVec<[Capture; 4]>,
+    accept: &'a mut dyn FnMut(usize) -> bool,
+}
+
+impl Search<'_, '_> {
+    /// `at` is where the slash before the next segment stands, or the path's length.
+    fn visit(&mut self, node: &Node, at: usize) -> Option<Match> {
+        if at == self.path.len() {
+            return self.leaf(&node.exact, at).or_else(|| self.leaf(&node.rest, at));
+        }
+        let start = at + 1;
+        let end = self.path[start..].find('/').map_or(self.path.len(), |n| start + n);
+        let decoded = path::decode(&self.path[start..end]);
+        if let Some(found) = node.literals.get(decoded.as_ref()).and_then(|n| self.visit(n, end)) {
+            return Some(found);
+        }
+        for (parts, child) in &node.captures {
+            let depth = self.captures.len();
+            if self.capture(parts, start, end) {
+                if let Some(found) = self.visit(child, end) {
+                    return Some(found);
+                }
+            }
+            self.captures.truncate(depth);
+        }
+        self.leaf(&node.rest, at)
+    }
+
+    fn capture(&mut self, parts: &[Part], start: usize, end: usize) -> bool {
+        let raw = &self.path[start..end];
+        let mut ranges: SmallVec<[(usize, usize); 4]> = SmallVec::new();
+        if match_parts(parts, raw.as_bytes(), 0, &mut ranges) {
+            let found = ranges.iter().map(|&(a, b)| Capture::Range(start + a, start + b));
+            self.captures.extend(found);
+            return true;
+        }
+        if !raw.contains('%') {
+            return false;
+        }
+        let decoded = path::decode(raw);
+        ranges.clear();
+        let Ok(text) = std::str::from_utf8(&decoded) else {
+            return false;
+        };
+        if !match_parts(parts, &decoded, 0, &mut ranges) {
+            return false;
+        }
+        let found = ranges.iter().map(|&(a, b)| text.get(a..b).unwrap_or_default().to_owned());
+        self.captures.extend(found.map(Capture::Text));
+        true
+    }
+
+    fn leaf(&mut self, leaves: &[Leaf], at: usize) -> Option<Match> {
+        let leaf = leaves.iter().find(|leaf| (self.accept)(leaf.route))?;
+        Some(Match { route: leaf.route, pattern: leaf.pattern, captures: self.captures.clone(), rest: at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn matcher(path: &str) -> Matcher {
+        Matcher {
+            hosts: vec![HostPattern::Any],
+            paths: vec![path.parse().unwrap()],
+            methods: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    fn table(matchers: &[Matcher]) -> Result<RouteTable, Vec<Conflict>> {
+        RouteTable::build(matchers.iter().enumerate())
+    }
+
+    fn winner(paths: &[&str], path: &str) -> Option<String> {
+        let matchers: Vec<_> = paths.iter().map(|p| matcher(p)).collect();
+        let found = table(&matchers).unwrap().find("h", path, |_| true)?;
+        Some(paths[found.route].to_owned())
+    }
+
+    #[test]
+    fn the_most_specific_path_wins() {
+        let paths = ["/**", "/a/**", "/a/{x}", "/a/b", "/a/b/", "/a/{x}:{y}/**", "/a/{x}:{y:digits}/**", "/a/{x}/c"];
+        for (path, expected) in [
+            ("/", "/**"),
+            ("/a", "/a/**"),
+            ("/ab", "/**"),
+            ("/a/", "/a/**"),
+            ("/a/b", "/a/b"),
+            ("/%61/b", "/a/b"),
+            ("/a/b/", "/a/b/"),
+            ("/a/z", "/a/{x}"),
+            ("/a/z/c", "/a/{x}/c"),
+            ("/a/z/d", "/a/**"),
+            ("/a/h:p", "/a/{x}:{y}/**"),
+            ("/a/h:1/q", "/a/{x}:{y:digits}/**"),
+            ("/a/h%3A1/q", "/a/{x}:{y:digits}/**"),
+        ] {
+            assert_eq!(winner(&paths, path).as_deref(), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn captures_and_rest_are_told() {
+        let matchers = [matcher("/yarn/{host}:{port:digits}/**")];
+        let found = table(&matchers).unwrap().find("h", "/yarn/h:80/x/y", |_| true).unwrap();
+        assert_eq!(found.captures.as_slice(), [Capture::Range(6, 7), Capture::Range(8, 10)]);
+        assert_eq!(found.rest, 10);
+    }
+
+    #[test]
+    fn hosts_come_before_paths() {
+        let mut exact = matcher("/**");
+        exact.hosts = vec!["a.example.org".parse().unwrap()];
+        let mut suffix = matcher("/x/**");
+        suffix.hosts = vec!["*.example.org".parse().unwrap()];
+        let any = matcher("/x/y");
+        let table = RouteTable::build([exact, suffix, any].iter().enumerate()).unwrap();
+        let route = |host: &str, path| table.find(host, path, |_| true).map(|m| m.route);
+        assert_eq!(route("A.example.org:80", "/x/y"), Some(0));
+        assert_eq!(route("b.example.org", "/x/y"), Some(1));
+        assert_eq!(route("b.example.org", "/x"), Some(1));
+        assert_eq!(route("example.org", "/x/y"), Some(2));
+        assert_eq!(route("example.org", "/x"), None);
+    }
+
+    #[test]
+    fn a_refused_route_leaves_the_next() {
+        let matchers = [matcher("/a"), matcher("/**")];
+        let table = table(&matchers).unwrap();
+        assert_eq!(table.find("h", "/a", |r| r != 0).map(|m| m.route), Some(1));
+    }
+
+    #[test]
+    fn ties_are_conflicts_unless_conditions_part_them() {
+        let with = |path: &str, method: Method| Matcher { methods: vec![method], ..matcher(path) };
+        assert!(table(&[matcher("/a/{x}"), matcher("/a/{y}")]).is_err());
+        assert!(table(&[matcher("/a/{x}:{y}"), matcher("/a/{x}-{y}")]).is_err());
+        assert!(table(&[with("/a", Method::GET), with("/a", Method::PUT)]).is_ok());
+        assert!(table(&[with("/a", Method::GET), with("/a", Method::GET)]).is_err());
+        assert!(table(&[with("/a", Method::GET), matcher("/a")]).is_ok());
+    }
+
+    proptest! {
+        /// Adding a pattern never makes a less specific one win over a literal match.
+        #[test]
+        fn a_literal_path_always_wins(
+            segments in prop::collection::vec("[a-c]{1,2}", 1..4),
+            others in prop::collection::vec(prop::collection::vec("[a-c]{1,2}|\\{x\\}", 0..4), 0..6),
+        ) {
+            let literal = format!("/{}", segments.join("/"));
+            let mut paths: Vec<String> = others
+                .iter()
+                .map(|s| {
+                    let mut names = 0;
+                    let parts: Vec<String> = s.iter().map(|p| if p == "{x}" { names += 1; format!("{{x{names}}}") } else { p.clone() }).collect();
+                    format!("/{}", [parts.as_slice(), &["**".to_owned()]].concat().join("/"))
+                })
+                .collect();
+            paths.sort();
+            paths.dedup();
+            paths.push(literal.clone());
+            let matchers: Vec<_> = paths.iter().map(|p| matcher(p)).collect();
+            if let Ok(table) = table(&matchers) {
+                let found = table.find("h", &literal, |_| true).unwrap();
+                prop_assert_eq!(&paths[found.route], &literal);
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The process: runtimes, listeners, signals, start and stop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora_proxy::http_proxy_service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::Admin;
+use crate::config::{Loaded, LogFormat, Workers};
+use crate::listen::{Listener, Listeners};
+use crate::observe::{AccessLog, Metrics};
+use crate::proxy::Gateway;
+use crate::reload::{Reloader, Source, start_upstreams};
+use crate::snapshot::compile;
+
+/// The status of a wrong configuration (`EX_CONFIG` of sysexits.h).
+pub const BAD_CONFIG: u8 = 78;
+
+/// How long a start waits for the names of upstreams.
+const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] crate::config::Report),
+    /// The system refuses something.
+    #[error("{0}")]
+    System(String),
+}
+
+impl StartError {
+    /// The exit status that says so.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(BAD_CONFIG),
+            Self::System(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// A process that is ready to serve.
+pub struct Process {
+    listeners: Arc<Listeners>,
+    loaded: Loaded,
+    reloader: Arc<Reloader>,
+    snapshot: Arc<ArcSwap<crate::snapshot::Snapshot>>,
+    control: tokio::runtime::Runtime,
+    access: AccessLog,
+}
+
+impl Process {
+    /// Reads and compiles the configuration, claims the addresses, looks upstreams up; nothing is served yet.
+    ///
+    /// # Errors
+    /// What is wrong, and the cure.
+    pub fn prepare(source: &Source) -> Result<Self, StartError> {
+        let loaded = source.load()?;
+        let log = &loaded.process.log;
+        let json = log.format == Some(LogFormat::Json);
+        crate::observe::start_log(log.level.as_deref().unwrap_or("info"), json)
+            .map_err(|error| StartError::System(format!("log.level: {error}")))?;
+        let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
+        let (listeners, compiled) = (Listeners::compile(&loaded), compile(&loaded, None, &metrics));
+        let (listeners, snapshot) = match (listeners, compiled) {
+            (Ok(listeners), Ok(snapshot)) => (listeners, snapshot),
+            (Err(mut report), Err(other)) => {
+                report.extend(other);
+                return Err(report.into());
+            }
+            (Err(report), _) | (_, Err(report)) => return Err(report.into()),
+        };
+        for listener in listeners.all() {
+            claim(listener)?;
+        }
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::System(format!("cannot start threads: {error}")))?;
+        let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
+        let access = if log.access.as_ref().is_none_or(|on| on.0) {
+            AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))?
+        } else {
+            AccessLog::default()
+        };
+        control.block_on(async {
+            let _ = tokio::time::timeout(FIRST_LOOKUP, start_upstreams(&snapshot, None)).await;
+        });
+        for out in &snapshot.left_out {
+            tracing::info!(kind = out.kind, name = %out.name, reason = %out.reason, "left out");
+        }
+        metrics.config_in_use(&snapshot.hash);
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let reloader = Arc::new(Reloader::new(source.clone(), loaded.clone(), Arc::clone(&snapshot), metrics.clone()));
+        let process = Self { listeners: Arc::new(listeners), loaded, reloader, snapshot, control, access };
+        if let Some(address) = admin {
+            process.start_admin(address, metrics)?;
+        }
+        Ok(process)
+    }
+
+    fn start_admin(&self, address: std::net::SocketAddr, metrics: Metrics) -> Result<(), StartError> {
+        let admin = Admin { reloader: Arc::clone(&self.reloader), metrics };
+        let bound = self.control.block_on(tokio::net::TcpListener::bind(address));
+        let socket =
+            bound.map_err(|error| StartError::System(format!("admin: cannot listen on {address}: {error}")))?;
+        self.control.spawn(admin.serve(socket));
+        Ok(())
+    }
+
+    /// The addresses that are served.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Serves until a signal says stop.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn serve(self) -> Result<(), StartError> {
+        let grace = self.loaded.process.grace_period.as_ref().map_or(Duration::from_secs(30), |g| g.duration());
+        let threads = match self.loaded.process.workers {
+            Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Workers::Exactly(count) => usize::from(count.max(1)),
+        };
+        let conf = ServerConf {
+            threads,
+            work_stealing: false,
+            upstream_keepalive_pool_size: 256,
+            grace_period_seconds: Some(0),
+            graceful_shutdown_timeout_seconds: Some(grace.as_secs().max(1)),
+            ..ServerConf::default()
+        };
+        let mut server = Server::new_with_opt_and_conf(None, conf);
+        server.bootstrap();
+        let gateway = Gateway {
+            snapshot: Arc::clone(&self.snapshot),
+            listeners: Arc::clone(&self.listeners),
+            access: self.access.clone(),
+        };
+        let mut service = http_proxy_service(&server.configuration, gateway);
+        for listener in self.listeners.all() {
+            let address = listener.address.to_string();
+            match &listener.tls {
+                None => service.add_tcp(&address),
+                Some(files) => {
+                    let (cert, key) = (files.cert.to_string_lossy(), files.key.to_string_lossy());
+                    let mut settings = TlsSettings::intermediate(&cert, &key)
+                        .map_err(|error| StartError::System(format!("TLS on {address}: {error}")))?;
+                    settings.enable_h2();
+                    service.add_tls_with_settings(&address, None, settings);
+                }
+            }
+        }
+        server.add_service(service);
+        self.control.spawn(Arc::clone(&self.reloader).watch());
+        self.control.spawn(reload_on_hangup(Arc::clone(&self.reloader)));
+        let addresses: Vec<String> = self.listeners.all().iter().map(|l| l.address.to_string()).collect();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = threads, listening = ?addresses, "ready");
+        server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+        Ok(())
+    }
+}
+
+/// Says early, and in words, when an address cannot be listened on.
+fn claim(listener: &Listener) -> Result<(), StartError> {
+    let address = listener.address;
+    std::net::TcpListener::bind(address).map(drop).map_err(|error| {
+        let cure = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another, as with PYLON_LISTEN=0.0.0.0:8080"
+            }
+            std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+            _ => "choose an address of this machine",
+        };
+        StartError::System(format!("cannot listen on {address}: {error}; {cure}"))
+    })
+}
+
+async fn reload_on_hangup(reloader: Arc<Reloader>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        let _ = reloader.reload().await;
+    }
+}
+
+/// TERM lets requests finish, INT stops at once.
+struct Signals;
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {
+                tracing::info!("stopping; requests in flight may finish");
+                ShutdownSignal::GracefulTerminate
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("stopping at once");
+                ShutdownSignal::FastShutdown
+            }
+        }
+    }
+}

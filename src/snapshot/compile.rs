@@ -1,0 +1,307 @@
+//! Spec → Snapshot: every check that needs more than one key, and all that can be computed before a request comes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::steps::{self, RouteScope};
+use super::{Action, Forward, Route, Snapshot, Tables, TargetRule};
+use crate::config::{Entry, KeyPath, Loaded, Report, RouteSpec};
+use crate::observe::Metrics;
+use crate::route::public::{Mount, Via};
+use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
+use crate::step::answer::Answer;
+use crate::step::forwarded::TrustedProxies;
+use crate::upstream::Upstream;
+
+/// Compiles a configuration. Nothing is started, looked up or connected; pools that stay the same are carried over.
+///
+/// # Errors
+/// All problems, each with its place.
+pub fn compile(loaded: &Loaded, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Report> {
+    let mut report = Report::default();
+    let upstreams = compile_upstreams(loaded, previous, &mut report);
+    let routes = compile_routes(loaded, &upstreams, metrics, &mut report);
+    let tables = build_tables(loaded, &routes, &mut report);
+    let snapshot = Snapshot {
+        generation: previous.map_or(1, |p| p.generation + 1),
+        hash: loaded.hash.clone(),
+        left_out: loaded.left_out.clone(),
+        mounts: mounts(&routes).into(),
+        routes: routes.into_iter().map(Arc::new).collect(),
+        upstreams: upstreams.into_values().collect(),
+        tables,
+        trusted: TrustedProxies::new(loaded.trusted_proxies.iter().map(|cidr| cidr.net()).collect()),
+    };
+    report.into_result(snapshot)
+}
+
+/// Pools by name, in the order of their names.
+type Pools = std::collections::BTreeMap<String, Arc<Upstream>>;
+
+fn compile_upstreams(loaded: &Loaded, previous: Option<&Snapshot>, report: &mut Report) -> Pools {
+    let mut pools = Pools::new();
+    for (name, entry) in &loaded.upstreams {
+        let spec = &entry.value;
+        let carried =
+            previous.and_then(|p| p.upstreams.iter().find(|upstream| upstream.is(name, spec))).map(Arc::clone);
+        let compiled = match carried {
+            Some(pool) => Ok(pool),
+            None => Upstream::compile(name, spec).map(Arc::new),
+        };
+        match compiled {
+            Ok(pool) => {
+                pools.insert(name.clone(), pool);
+            }
+            Err(problems) => {
+                for (index, key, message) in problems {
+                    let mut path = entry.at.clone();
+                    if let Some(index) = index {
+                        path.push("endpoints");
+                        path.push(index);
+                    }
+                    path.push(key);
+                    report.push(loaded.problem_at(entry.document, path, message));
+                }
+            }
+        }
+        if let Err(message) = steps::host_header(spec.host.as_deref()) {
+            report.push(loaded.problem(entry, &["host"], message));
+        }
+    }
+    pools
+}
+
+fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report: &mut Report) -> Vec<Route> {
+    let mut matchers: Vec<Matcher> = Vec::new();
+    for entry in &loaded.routes {
+        matchers.push(compile_matcher(loaded, entry, report));
+    }
+    report_names(loaded, report);
+    let hosts: Vec<String> = upstreams.values().flat_map(|u| u.endpoints().iter().map(|e| e.host.clone())).collect();
+    let mut routes = Vec::new();
+    for (entry, matcher) in loaded.routes.iter().zip(matchers) {
+        let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
+        let action = steps::compile_action(&scope, report);
+        let errors = steps::compile_errors(&scope, report);
+        if let (Some(action), Some(errors)) = (action, errors) {
+            routes.push(Route {
+                name: entry.value.name.clone(),
+                matcher,
+                listeners: entry.value.listeners.clone(),
+                action,
+                errors,
+                metrics: metrics.route(&entry.value.name),
+            });
+        }
+    }
+    link_vias(loaded, &mut routes, report);
+    add_health(&mut routes, metrics);
+    routes
+}
+
+fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Report) -> Matcher {
+    let spec = &entry.value;
+    let mut hosts = Vec::new();
+    for host in spec.host.iter() {
+        match host.parse() {
+            Ok(pattern) => hosts.push(pattern),
+            Err(message) => report.push(loaded.problem(entry, &["host"], message)),
+        }
+    }
+    if hosts.is_empty() {
+        hosts.push(crate::route::host::HostPattern::Any);
+    }
+    let mut paths: Vec<PathPattern> = Vec::new();
+    for path in spec.path.iter() {
+        match path.parse() {
+            Ok(pattern) => paths.push(pattern),
+            Err(message) => report.push(loaded.problem(entry, &["path"], message)),
+        }
+    }
+    if spec.path.iter().next().is_none() {
+        let message = "a route needs a path; write `/**` for every path";
+        report.push(loaded.problem(entry, &["path"], message));
+    }
+    let same = |a: &PathPattern, b: &PathPattern| a.names() == b.names() && a.has_rest() == b.has_rest();
+    if paths.windows(2).any(|pair| !same(&pair[0], &pair[1])) {
+        let message = "the paths of a route capture the same names in the same order, and all or none end in `**`; \
+                       make routes of their own of them";
+        report.push(loaded.problem(entry, &["path"], message));
+    }
+    let headers = spec.match_headers.iter().map(|(name, value)| crate::route::HeaderCondition {
+        name: name.get().clone(),
+        value: (value != "*").then(|| value.clone()),
+    });
+    Matcher {
+        hosts,
+        paths,
+        methods: spec.methods.iter().map(|method| method.get().clone()).collect(),
+        headers: headers.collect(),
+    }
+}
+
+fn report_names(loaded: &Loaded, report: &mut Report) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, entry) in loaded.routes.iter().enumerate() {
+        let name = entry.value.name.as_str();
+        if name.is_empty() {
+            let message = "a route needs a name, for logs, metrics and `explain`; add `name`";
+            report.push(loaded.problem(entry, &["name"], message));
+        } else if let Some(first) = seen.insert(name, index) {
+            let place = loaded.place(&loaded.routes[first]);
+            let message = format!("`{name}` is the name of another route already{place}; choose another");
+            report.push(loaded.problem(entry, &["name"], message));
+        }
+    }
+}
+
+/// Gives each route that redirects through a dynamic one what it needs of it.
+fn link_vias(loaded: &Loaded, routes: &mut [Route], report: &mut Report) {
+    let vias: HashMap<String, Arc<Via>> =
+        routes.iter().filter_map(|route| Some((route.name.clone(), Arc::new(via(route)?)))).collect();
+    for entry in &loaded.routes {
+        let Some(name) = entry.value.redirects.as_ref().and_then(|r| r.via.as_ref()) else {
+            continue;
+        };
+        let known = vias.get(name);
+        if known.is_none() && !loaded.is_left_out_route(name) {
+            let message = format!("`{name}` is not a dynamic route; name one that has `dynamic`");
+            report.push(loaded.problem(entry, &["redirects", "via"], message));
+        }
+        let route = routes.iter_mut().find(|route| route.name == entry.value.name);
+        if let Some(Action::Forward(forward)) = route.map(|route| &mut route.action) {
+            forward.adapt.via = known.cloned();
+        }
+    }
+}
+
+fn via(route: &Route) -> Option<Via> {
+    let Action::Forward(forward) = &route.action else {
+        return None;
+    };
+    let TargetRule::Dynamic(dynamic) = &forward.target else {
+        return None;
+    };
+    let pattern = route.matcher.paths.first()?.clone();
+    let (host, port) = dynamic.captures();
+    Some(Via {
+        host: pattern.names().get(host)?.clone(),
+        port: pattern.names().get(port)?.clone(),
+        allow: dynamic.allow.clone(),
+        listeners: route.listeners.clone(),
+        pattern,
+    })
+}
+
+/// `/healthz` is answered on every listener that serves the general routes, unless a route of that path exists.
+fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
+    let Ok(path) = "/healthz".parse::<PathPattern>() else {
+        return;
+    };
+    if routes.iter().any(|route| route.matcher.paths.contains(&path)) {
+        return;
+    }
+    routes.push(Route {
+        name: "healthz".to_owned(),
+        matcher: Matcher {
+            hosts: vec![crate::route::host::HostPattern::Any],
+            paths: vec![path],
+            methods: vec![http::Method::GET],
+            headers: Vec::new(),
+        },
+        listeners: Vec::new(),
+        action: Action::Answer(Answer::health()),
+        errors: crate::step::errors::ErrorPages::default(),
+        metrics: metrics.route("healthz"),
+    });
+}
+
+fn build_tables(loaded: &Loaded, routes: &[Route], report: &mut Report) -> Tables {
+    let mut tables = Tables::default();
+    let general = routes.iter().enumerate().filter(|(_, r)| r.listeners.is_empty());
+    match RouteTable::build(general.clone().map(|(i, r)| (i, &r.matcher))) {
+        Ok(table) => tables.general = table,
+        Err(conflicts) => report_conflicts(loaded, routes, &conflicts, report),
+    }
+    for listener in &loaded.process.listeners {
+        let Some(name) = &listener.name else { continue };
+        let dedicated = listener.dedicated.0;
+        let own = routes
+            .iter()
+            .enumerate()
+            .filter(|(_, route)| (route.listeners.is_empty() && !dedicated) || route.listeners.contains(name));
+        match RouteTable::build(own.map(|(i, r)| (i, &r.matcher))) {
+            Ok(table) => {
+                tables.named.insert(name.clone(), table);
+            }
+            Err(conflicts) => report_conflicts(loaded, routes, &conflicts, report),
+        }
+    }
+    tables
+}
+
+fn report_conflicts(loaded: &Loaded, routes: &[Route], conflicts: &[Conflict], report: &mut Report) {
+    for conflict in conflicts {
+        let entry = |index: usize| {
+            let name = &routes[index].name;
+            loaded.routes.iter().find(|entry| entry.value.name == *name)
+        };
+        let (Some(first), Some(second)) = (entry(conflict.first), entry(conflict.second)) else {
+            continue;
+        };
+        let message = format!(
+            "`{}` matches the same requests as route `{}`{}, equally well; make one more specific by host, path, method \
+             or header, or remove it",
+            conflict.path,
+            first.value.name,
+            loaded.place(first),
+        );
+        report.push(loaded.problem(second, &["path"], message));
+    }
+}
+
+/// The mounts of all routes whose public prefix and upstream prefix are fixed.
+fn mounts(routes: &[Route]) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for route in routes {
+        let Action::Forward(forward) = &route.action else { continue };
+        let TargetRule::Pool(upstream) = &forward.target else { continue };
+        if !route.listeners.is_empty() {
+            continue;
+        }
+        for pattern in route.matcher.paths.iter().filter(|p| p.has_rest()) {
+            let Some((public, below)) = fixed_prefixes(pattern, forward) else {
+                continue;
+            };
+            let authorities = upstream.endpoints().iter().filter_map(|e| e.authority.to_str().ok());
+            mounts.extend(authorities.map(|authority| Mount {
+                scheme: upstream.scheme(),
+                authority: authority.to_owned(),
+                upstream_prefix: format!("{}{below}", upstream.base_path()),
+                public_prefix: public.clone(),
+            }));
+        }
+    }
+    mounts
+}
+
+/// Public and upstream prefix of a route, where neither depends on the request.
+fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, String)> {
+    let public = pattern.fill(|_| None)?;
+    match &forward.rewrite {
+        None => Some((public.clone(), public)),
+        Some(template) => match template.pieces() {
+            [crate::route::template::Piece::Rest] => Some((public, String::new())),
+            [crate::route::template::Piece::Text(text), crate::route::template::Piece::Rest] => {
+                Some((public, text.clone()))
+            }
+            _ => None,
+        },
+    }
+}
+
+/// The path of a key below a route.
+#[must_use]
+pub(super) fn key(entry: &Entry<RouteSpec>, keys: &[&str]) -> KeyPath {
+    keys.iter().fold(entry.at.clone(), |path, key| path.then(*key))
+}

@@ -1,0 +1,335 @@
+//! The decision: which route, why, and what results. A pure function of a snapshot and a request.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Action, Forward, Route, Snapshot, TargetRule};
+use crate::route::template::Values;
+use crate::route::{Capture, Match, PathError, RequestPath, RouteTable};
+use crate::step::dynamic::{DynamicTarget, TargetRefusal};
+use crate::upstream::Upstream;
+
+/// What the decision sees of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target (path and query), byte for byte.
+    pub target: &'a str,
+    /// The authority that the client named, with its port.
+    pub host: &'a str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// `http` or `https`, as the client sees it.
+    pub scheme: &'static str,
+    /// The name of the listener, where it has one.
+    pub listener: Option<&'a str>,
+    /// Whether the listener sends everything to https.
+    pub redirect_to_https: bool,
+}
+
+/// What was decided, and all that later steps need to fill templates in.
+#[derive(Debug)]
+pub struct Decision {
+    /// The route that won, with what its pattern captured.
+    pub route: Option<(Arc<Route>, Match)>,
+    /// The normalised path.
+    pub path: String,
+    /// What is to be done.
+    pub verdict: Verdict,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The route's own answer.
+    Answer,
+    /// A redirect.
+    Redirect {
+        /// Its status.
+        status: StatusCode,
+        /// Where to.
+        location: String,
+    },
+    /// An upstream.
+    Forward(Forwarding),
+    /// No.
+    Refuse(Refusal),
+}
+
+/// How a request is forwarded.
+#[derive(Debug)]
+pub struct Forwarding {
+    /// Where to.
+    pub target: Target,
+    /// The path below the endpoint's base path, without query; `None`: as the target came.
+    pub path: Option<String>,
+}
+
+/// Where a request is forwarded to.
+#[derive(Debug)]
+pub enum Target {
+    /// A pool.
+    Pool(Arc<Upstream>),
+    /// An address that the path named.
+    Address(DynamicTarget),
+}
+
+/// Why a request is refused before any upstream sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The target is no path.
+    BadPath(PathError),
+    /// The path can be read in two ways that lead to different places.
+    AmbiguousPath,
+    /// No route matches.
+    NoRoute,
+    /// Routes match, but for other methods.
+    MethodNotAllowed(Vec<Method>),
+    /// Host or port of a dynamic target are not such.
+    BadTarget,
+    /// The allow-list does not have the dynamic target.
+    TargetNotAllowed {
+        /// The entry that would allow it.
+        entry: String,
+    },
+}
+
+impl Refusal {
+    /// The status that says so.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadPath(_) | Self::AmbiguousPath | Self::BadTarget => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TargetNotAllowed { .. } => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// What the client may know.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::BadPath(error) => error.to_string(),
+            Self::AmbiguousPath => {
+                "the path can be read in two ways that lead to different services; write slashes and dots unencoded"
+                    .to_owned()
+            }
+            Self::NoRoute => "no service is published at this address".to_owned(),
+            Self::MethodNotAllowed(_) => "this address does not take this method".to_owned(),
+            Self::BadTarget => "host and port in the path are not a host and a port".to_owned(),
+            Self::TargetNotAllowed { .. } => "this target is not published".to_owned(),
+        }
+    }
+}
+
+/// How a route fared in a decision, for `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trace {
+    /// It won.
+    Won,
+    /// It matches as well, but less specifically.
+    LessSpecific,
+    /// It is not served on this listener.
+    OtherListener,
+    /// Its host pattern does not fit.
+    Host,
+    /// Its path pattern does not fit.
+    Path,
+    /// Its methods do not fit.
+    Method,
+    /// A header condition does not hold.
+    Header(String),
+}
+
+impl Decision {
+    /// What templates are filled in with.
+    #[must_use]
+    pub fn values<'a>(&'a self, found: &'a Match, request: &Request<'a>) -> Values<'a> {
+        Values { path: &self.path, found, scheme: request.scheme, host: request.host }
+    }
+}
+
+impl Snapshot {
+    /// Decides about a request: the one function behind the data path, `explain` and the flight recorder.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        let raw_path = path_of(request.target);
+        let path = match RequestPath::parse(raw_path) {
+            Ok(path) => path,
+            Err(error) => {
+                let verdict = Verdict::Refuse(Refusal::BadPath(error));
+                return Decision { route: None, path: raw_path.to_owned(), verdict };
+            }
+        };
+        if request.redirect_to_https && path.as_str() != "/healthz" {
+            let verdict = to_https(request);
+            return Decision { route: None, path: path.as_str().to_owned(), verdict };
+        }
+        let table = self.tables.of(request.listener);
+        let found = self.find(table, request, path.as_str());
+        if self.is_ambiguous(table, request, &path, found.as_ref()) {
+            let verdict = Verdict::Refuse(Refusal::AmbiguousPath);
+            return Decision { route: None, path: path.as_str().to_owned(), verdict };
+        }
+        let Some(found) = found else {
+            let verdict = Verdict::Refuse(self.nothing_found(table, request, path.as_str()));
+            return Decision { route: None, path: path.as_str().to_owned(), verdict };
+        };
+        let route = Arc::clone(&self.routes[found.route]);
+        let values = Values { path: path.as_str(), found: &found, scheme: request.scheme, host: request.host };
+        let verdict = verdict(&route, request, &values, path.is_changed());
+        Decision { path: path.as_str().to_owned(), route: Some((route, found)), verdict }
+    }
+
+    fn find(&self, table: &RouteTable, request: &Request<'_>, path: &str) -> Option<Match> {
+        table.find(request.host, path, |route| self.routes[route].matcher.accepts(request.method, request.headers))
+    }
+
+    /// Whether the most lenient reading of the path leads elsewhere: to another route, or with other captures.
+    fn is_ambiguous(
+        &self,
+        table: &RouteTable,
+        request: &Request<'_>,
+        path: &RequestPath<'_>,
+        found: Option<&Match>,
+    ) -> bool {
+        let Some(lenient) = path.lenient() else {
+            return false;
+        };
+        let Ok(lenient) = lenient else {
+            return true;
+        };
+        let other = self.find(table, request, lenient.as_str());
+        match (found, other) {
+            (None, None) => false,
+            (Some(strict), Some(other)) => {
+                strict.route != other.route || captured(strict, path.as_str()) != captured(&other, lenient.as_str())
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether some route would take the request with another method.
+    fn nothing_found(&self, table: &RouteTable, request: &Request<'_>, path: &str) -> Refusal {
+        let mut methods: Vec<Method> = Vec::new();
+        table.find(request.host, path, |route| {
+            methods.extend(self.routes[route].matcher.methods.iter().cloned());
+            false
+        });
+        methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        methods.dedup();
+        if methods.is_empty() { Refusal::NoRoute } else { Refusal::MethodNotAllowed(methods) }
+    }
+
+    /// How each route fared, for people.
+    #[must_use]
+    pub fn trace(&self, request: &Request<'_>, decision: &Decision) -> Vec<Trace> {
+        let winner = decision.route.as_ref().map(|(_, found)| found.route);
+        let trace = |(index, route): (usize, &Arc<Route>)| {
+            if winner == Some(index) { Trace::Won } else { self.loses(index, route, request, &decision.path) }
+        };
+        self.routes.iter().enumerate().map(trace).collect()
+    }
+
+    fn loses(&self, index: usize, route: &Route, request: &Request<'_>, path: &str) -> Trace {
+        let matcher = &route.matcher;
+        let host = crate::route::host::normalise(request.host);
+        let mut here = false;
+        self.tables.of(request.listener).find(request.host, path, |candidate| {
+            here |= candidate == index;
+            false
+        });
+        if here {
+            if !matcher.accepts_method(request.method) {
+                return Trace::Method;
+            }
+            return match matcher.headers.iter().find(|c| !c.holds(request.headers)) {
+                Some(condition) => Trace::Header(condition.name.to_string()),
+                None => Trace::LessSpecific,
+            };
+        }
+        let named = request.listener.is_some_and(|name| route.listeners.iter().any(|l| l == name));
+        if !route.listeners.is_empty() && !named {
+            Trace::OtherListener
+        } else if matcher.hosts.iter().any(|pattern| pattern.matches(&host)) {
+            Trace::Path
+        } else {
+            Trace::Host
+        }
+    }
+}
+
+/// The path part of a request target.
+#[must_use]
+pub fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+/// The query of a request target with its `?`, or nothing.
+#[must_use]
+pub fn query_of(target: &str) -> &str {
+    target.find('?').map_or("", |at| &target[at..])
+}
+
+fn captured(found: &Match, path: &str) -> Vec<Vec<u8>> {
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).collect();
+    let text = |capture: &Capture| match capture {
+        Capture::Range(start, end) => decode(path.get(*start..*end).unwrap_or_default()),
+        Capture::Text(text) => text.clone().into_bytes(),
+    };
+    found.captures.iter().map(text).collect()
+}
+
+fn to_https(request: &Request<'_>) -> Verdict {
+    let host = crate::route::host::split_port(request.host).0;
+    Verdict::Redirect { status: StatusCode::TEMPORARY_REDIRECT, location: format!("https://{host}{}", request.target) }
+}
+
+fn verdict(route: &Route, request: &Request<'_>, values: &Values<'_>, path_changed: bool) -> Verdict {
+    match &route.action {
+        Action::Answer(_) => Verdict::Answer,
+        Action::Redirect(redirect) => {
+            Verdict::Redirect { status: redirect.status, location: redirect.location(values, query_of(request.target)) }
+        }
+        Action::Forward(forward) => match target(forward, values) {
+            Err(refusal) => Verdict::Refuse(refusal),
+            Ok(target) => {
+                Verdict::Forward(Forwarding { path: upstream_path(forward, &target, values, path_changed), target })
+            }
+        },
+    }
+}
+
+fn target(forward: &Forward, values: &Values<'_>) -> Result<Target, Refusal> {
+    match &forward.target {
+        TargetRule::Pool(upstream) => Ok(Target::Pool(Arc::clone(upstream))),
+        TargetRule::Dynamic(dynamic) => match dynamic.target(values) {
+            Ok(target) => Ok(Target::Address(target)),
+            Err(TargetRefusal::Malformed) => Err(Refusal::BadTarget),
+            Err(TargetRefusal::NotAllowed { entry }) => Err(Refusal::TargetNotAllowed { entry }),
+        },
+    }
+}
+
+fn upstream_path(forward: &Forward, target: &Target, values: &Values<'_>, path_changed: bool) -> Option<String> {
+    let base = match target {
+        Target::Pool(upstream) => upstream.base_path(),
+        Target::Address(_) => "",
+    };
+    if forward.rewrite.is_none() && base.is_empty() && (forward.raw_target || !path_changed) {
+        return None;
+    }
+    let mut path = String::with_capacity(base.len() + values.path.len() + 16);
+    path.push_str(base);
+    match &forward.rewrite {
+        Some(template) => template.render(values, &mut path),
+        None => path.push_str(values.path),
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    Some(path)
+}

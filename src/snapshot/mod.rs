@@ -1,0 +1,77 @@
+//! Spec → [`Snapshot`]: everything that routing and forwarding need, compiled, immutable, swapped as one.
+
+mod compile;
+mod decide;
+mod outward;
+mod route;
+mod steps;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::LeftOut;
+use crate::route::RouteTable;
+use crate::route::public::Mount;
+use crate::step::forwarded::TrustedProxies;
+use crate::upstream::Upstream;
+
+pub use compile::compile;
+pub use decide::{Decision, Forwarding, Refusal, Request, Target, Trace, Verdict, path_of, query_of};
+pub use outward::{Outward, Prefix};
+pub use route::{Action, Forward, HostHeader, Route, TargetRule, Timeouts};
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the reloads of this process, from 1.
+    pub generation: u64,
+    /// A hash of the effective configuration, the same on every instance that has it.
+    pub hash: String,
+    /// What was left out because it is optional and not configured.
+    pub left_out: Vec<LeftOut>,
+    pub(crate) routes: Vec<Arc<Route>>,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) tables: Tables,
+    pub(crate) mounts: Arc<[Mount]>,
+    pub(crate) trusted: TrustedProxies,
+}
+
+/// The routes of each listener.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    general: RouteTable,
+    named: HashMap<String, RouteTable>,
+}
+
+impl Tables {
+    /// The table of a listener: its own if some route names it, else the general one.
+    fn of(&self, listener: Option<&str>) -> &RouteTable {
+        listener.and_then(|name| self.named.get(name)).unwrap_or(&self.general)
+    }
+}
+
+impl Snapshot {
+    /// All routes, in the order in which they were written.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// All upstreams.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// Proxies before Pylon that are believed.
+    #[must_use]
+    pub fn trusted(&self) -> &TrustedProxies {
+        &self.trusted
+    }
+
+    /// The mounts of all routes, for the way back from upstream URLs.
+    #[must_use]
+    pub fn mounts(&self) -> &Arc<[Mount]> {
+        &self.mounts
+    }
+}

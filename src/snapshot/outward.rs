@@ -1,0 +1,101 @@
+//! What an upstream sees of a request's headers: one function, for the data path and for `explain`.
+
+use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, HOST, IF_RANGE, ORIGIN, RANGE};
+
+use super::{Forward, HostHeader};
+use crate::route::PathPattern;
+use crate::route::public::strip_common;
+use crate::route::template::{Piece, Template, Values};
+use crate::step::Headers;
+use crate::step::forwarded::{self, Client};
+
+/// The public prefix that an upstream does not see, for each path pattern of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prefix {
+    /// There is none, or it cannot be told apart from the upstream's own paths.
+    None,
+    /// It is the same for each request.
+    Fixed(HeaderValue),
+    /// It is the path before the rest.
+    BeforeRest,
+}
+
+impl Prefix {
+    /// The prefix of a pattern under a rewrite.
+    #[must_use]
+    pub fn of(pattern: &PathPattern, rewrite: Option<&Template>, base_path: &str) -> Self {
+        let below = match rewrite.map(Template::pieces) {
+            Some([Piece::Rest]) => "",
+            Some([Piece::Text(text), Piece::Rest]) => text,
+            _ => return Self::None,
+        };
+        let upstream = format!("{base_path}{below}");
+        match pattern.fill(|_| None) {
+            None if upstream.is_empty() => Self::BeforeRest,
+            None => Self::None,
+            Some(public) => match strip_common(&public, &upstream) {
+                (public, "") if !public.is_empty() => HeaderValue::from_str(public).map_or(Self::None, Self::Fixed),
+                _ => Self::None,
+            },
+        }
+    }
+}
+
+/// Who asks which server.
+pub struct Outward<'a> {
+    /// The client.
+    pub client: &'a Client,
+    /// The authority that the client named; `None` where it named none.
+    pub host: Option<HeaderValue>,
+    /// The server's scheme.
+    pub scheme: &'static str,
+    /// The server's `host[:port]`, as configured.
+    pub authority: &'a HeaderValue,
+    /// What templates are filled in with.
+    pub values: Values<'a>,
+    /// The request's id.
+    pub request_id: HeaderValue,
+}
+
+impl Forward {
+    /// Turns a client's headers into the upstream's.
+    pub fn outward(&self, headers: &mut dyn Headers, outward: Outward<'_>) {
+        self.set_host(headers, &outward);
+        let before_rest = HeaderValue::from_str(outward.values.prefix()).ok();
+        let prefix = match self.prefixes.get(outward.values.found.pattern) {
+            Some(Prefix::Fixed(prefix)) => Some(prefix),
+            Some(Prefix::BeforeRest) => before_rest.as_ref(),
+            Some(Prefix::None) | None => None,
+        };
+        forwarded::apply(headers, outward.client, outward.host.as_ref(), prefix, outward.request_id);
+        if let Some(tag) = &self.etag {
+            tag.unmark(headers);
+        }
+        if self.changes_bodies() {
+            for name in [ACCEPT_ENCODING, RANGE, IF_RANGE] {
+                headers.remove(&name);
+            }
+        }
+        self.request_headers.apply(headers, &outward.values);
+    }
+
+    /// Sets `Host`. Where it changes, a same-origin `Origin` changes with it, so that the upstream's own check of the
+    /// two still tells same-origin requests from others.
+    fn set_host(&self, headers: &mut dyn Headers, outward: &Outward<'_>) {
+        let host = match &self.host {
+            HostHeader::Upstream => outward.authority,
+            HostHeader::Fixed(name) => name,
+            HostHeader::Client => return,
+        };
+        let same_origin = headers.text(&ORIGIN).is_some_and(|origin| {
+            let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+            scheme == outward.client.scheme && authority.eq_ignore_ascii_case(outward.values.host)
+        });
+        if same_origin {
+            let origin = format!("{}://{}", outward.scheme, String::from_utf8_lossy(host.as_bytes()));
+            headers.set_text(&ORIGIN, &origin);
+        }
+        headers.set(&HOST, host.clone());
+    }
+}

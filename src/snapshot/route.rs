@@ -1,0 +1,111 @@
+//! A route, compiled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::observe::RouteMetrics;
+use crate::route::Matcher;
+use crate::route::template::Template;
+use crate::step::adapt::Adapt;
+use crate::step::answer::Answer;
+use crate::step::dynamic::Dynamic;
+use crate::step::errors::ErrorPages;
+use crate::step::etag::Tag;
+use crate::step::headers::HeaderEdits;
+use crate::step::redirect::Redirect;
+use crate::step::substitute::Substitute;
+use crate::upstream::Upstream;
+
+/// A route: what it matches, and what happens to a request that it wins.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// What it matches.
+    pub matcher: Matcher,
+    /// The listeners that it is served on; empty for all that are not dedicated.
+    pub listeners: Vec<String>,
+    /// What it does.
+    pub action: Action,
+    /// Bodies of Pylon's own errors.
+    pub errors: ErrorPages,
+    /// Its metrics, resolved.
+    pub metrics: RouteMetrics,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+pub enum Action {
+    /// Answers it.
+    Answer(Answer),
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Forwards it.
+    Forward(Box<Forward>),
+}
+
+/// How a route forwards.
+#[derive(Debug)]
+pub struct Forward {
+    /// Where to.
+    pub target: TargetRule,
+    /// The path towards the upstream.
+    pub rewrite: Option<Template>,
+    /// Whether the target goes out byte for byte.
+    pub raw_target: bool,
+    /// The `Host` towards the upstream.
+    pub host: HostHeader,
+    /// The public prefix that the upstream does not see, for each path pattern.
+    pub prefixes: Vec<super::Prefix>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// Changes of request headers.
+    pub request_headers: HeaderEdits,
+    /// Changes of response headers.
+    pub response_headers: HeaderEdits,
+    /// What is mapped back.
+    pub adapt: Adapt,
+    /// Replacements in bodies.
+    pub substitute: Option<Substitute>,
+    /// The tag of its ETags.
+    pub etag: Option<Tag>,
+}
+
+impl Forward {
+    /// Whether bodies may be changed, so that they must come whole and not compressed.
+    #[must_use]
+    pub fn changes_bodies(&self) -> bool {
+        self.substitute.is_some() || self.adapt.html
+    }
+}
+
+/// Where a route forwards to.
+#[derive(Debug)]
+pub enum TargetRule {
+    /// A pool.
+    Pool(Arc<Upstream>),
+    /// An address that the path names.
+    Dynamic(Dynamic),
+}
+
+/// The `Host` towards the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The endpoint's own `host:port`.
+    Upstream,
+    /// What the client sent.
+    Client,
+    /// A fixed name.
+    Fixed(HeaderValue),
+}
+
+/// How long Pylon waits for an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next byte.
+    pub idle: Duration,
+}

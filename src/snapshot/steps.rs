@@ -1,0 +1,284 @@
+//! Compiles the steps of one route.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::compile::key;
+use super::{Action, Forward, HostHeader, TargetRule, Timeouts};
+use crate::config::{Entry, KeyPath, Loaded, Report, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec};
+use crate::route::Matcher;
+use crate::route::template::{Template, Vocabulary};
+use crate::step::adapt::Adapt;
+use crate::step::answer::Answer;
+use crate::step::dynamic::Dynamic;
+use crate::step::errors::ErrorPages;
+use crate::step::etag::Tag;
+use crate::step::headers::HeaderEdits;
+use crate::step::redirect::{Redirect, is_redirect};
+use crate::step::substitute::Substitute;
+use crate::upstream::Upstream;
+
+/// What the steps of a route can refer to.
+pub(super) struct RouteScope<'a> {
+    pub(super) loaded: &'a Loaded,
+    pub(super) entry: &'a Entry<RouteSpec>,
+    pub(super) upstreams: &'a std::collections::BTreeMap<String, Arc<Upstream>>,
+    pub(super) upstream_hosts: &'a [String],
+    pub(super) matcher: &'a Matcher,
+}
+
+impl RouteScope<'_> {
+    fn report(&self, report: &mut Report, keys: &[&str], message: impl Into<String>) {
+        report.push(self.loaded.problem(self.entry, keys, message));
+    }
+
+    fn vocabulary<'v>(&'v self, authority: &'v dyn Fn(&str) -> Option<String>) -> Vocabulary<'v> {
+        let first = self.matcher.paths.first();
+        Vocabulary {
+            captures: first.map_or(&[], |pattern| pattern.names()),
+            rest: first.is_some_and(crate::route::PathPattern::has_rest),
+            groups: None,
+            authority,
+        }
+    }
+
+    fn authority(&self, name: &str) -> Option<String> {
+        let endpoint = self.upstreams.get(name)?.endpoints().first()?;
+        endpoint.authority.to_str().ok().map(str::to_owned)
+    }
+
+    fn url_of(&self, name: &str) -> Option<String> {
+        let upstream = self.upstreams.get(name)?;
+        Some(format!("{}://{}{}", upstream.scheme(), self.authority(name)?, upstream.base_path()))
+    }
+}
+
+/// Compiles what the route does; `None` when a problem was reported.
+pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Option<Action> {
+    let spec = &scope.entry.value;
+    let chosen = [
+        ("answer", spec.answer.is_some()),
+        ("redirect", spec.redirect.is_some()),
+        ("upstream", spec.upstream.is_some()),
+        ("dynamic", spec.dynamic.is_some()),
+    ];
+    let keys: Vec<&str> = chosen.iter().filter(|(_, on)| *on).map(|(key, _)| *key).collect();
+    match keys.as_slice() {
+        [] => {
+            let message = "the route does nothing; add one of `upstream`, `dynamic`, `redirect` and `answer`";
+            scope.report(report, &[], message);
+            return None;
+        }
+        [_] => {}
+        [first, second, ..] => {
+            let message = format!("the route has `{first}` and `{second}`; keep one of them");
+            scope.report(report, &[second], message);
+            return None;
+        }
+    }
+    let authority = |name: &str| scope.authority(name);
+    let vocabulary = scope.vocabulary(&authority);
+    if let Some(answer) = &spec.answer {
+        return done(scope, report, "answer", Answer::compile(answer)).map(Action::Answer);
+    }
+    if let Some(redirect) = &spec.redirect {
+        return done(scope, report, "redirect", Redirect::compile(redirect, &vocabulary)).map(Action::Redirect);
+    }
+    compile_forward(scope, &vocabulary, report).map(|forward| Action::Forward(Box::new(forward)))
+}
+
+/// Compiles the route's error pages.
+pub(super) fn compile_errors(scope: &RouteScope<'_>, report: &mut Report) -> Option<ErrorPages> {
+    match ErrorPages::compile(&scope.entry.value.errors) {
+        Ok(pages) => Some(pages),
+        Err((status, message)) => {
+            scope.report(report, &["errors", &status], message);
+            None
+        }
+    }
+}
+
+fn done<T>(
+    scope: &RouteScope<'_>,
+    report: &mut Report,
+    step: &str,
+    result: Result<T, (&'static str, String)>,
+) -> Option<T> {
+    result.map_err(|(key, message)| scope.report(report, &[step, key], message)).ok()
+}
+
+fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Forward> {
+    let spec = &scope.entry.value;
+    let before = report.len();
+    let target = compile_target(scope, vocabulary, report);
+    let rewrite = spec.rewrite.as_deref().and_then(|text| compile_rewrite(scope, text, vocabulary, report));
+    if spec.target == Some(TargetForm::Raw) && spec.rewrite.is_some() {
+        let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
+        scope.report(report, &["target"], message);
+    }
+    let edits = |report: &mut Report, direction: &str, edits| {
+        HeaderEdits::compile(edits, vocabulary)
+            .map_err(|problems| {
+                for ([key, name], message) in problems {
+                    scope.report(report, &["headers", direction, &key, &name], message);
+                }
+            })
+            .ok()
+    };
+    let request_headers = edits(report, "request", &spec.headers.request);
+    let response_headers = edits(report, "response", &spec.headers.response);
+    let adapt = compile_adapt(scope, rewrite.as_ref(), report);
+    let substitute = compile_substitute(scope, vocabulary, report);
+    let etag = compile_etag(scope, substitute.as_ref(), &adapt, report);
+    let upstream_spec = match &target {
+        Some(TargetRule::Pool(upstream)) => Some(upstream.spec()),
+        _ => None,
+    };
+    let host = spec.host_header.as_deref().or(upstream_spec.and_then(|u| u.host.as_deref()));
+    let host = host_header(host).map_err(|message| scope.report(report, &["host_header"], message)).ok();
+    let timeouts = timeouts(&spec.timeouts, upstream_spec.map(|u| &u.timeouts));
+    if report.len() > before {
+        return None;
+    }
+    let base = match &target {
+        Some(TargetRule::Pool(upstream)) => upstream.base_path(),
+        _ => "",
+    };
+    let prefixes = scope.matcher.paths.iter().map(|p| super::Prefix::of(p, rewrite.as_ref(), base)).collect();
+    Some(Forward {
+        prefixes,
+        target: target?,
+        rewrite,
+        raw_target: spec.target == Some(TargetForm::Raw),
+        host: host?,
+        timeouts,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
+        adapt,
+        substitute,
+        etag,
+    })
+}
+
+fn compile_target(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<TargetRule> {
+    let spec = &scope.entry.value;
+    if let Some(name) = &spec.upstream {
+        let known = scope.upstreams.get(name);
+        if known.is_none() && !scope.loaded.upstreams.contains_key(name) {
+            let message = crate::config::unknown_name("upstream", name, scope.upstreams.keys());
+            scope.report(report, &["upstream"], message);
+        }
+        return known.map(|upstream| TargetRule::Pool(Arc::clone(upstream)));
+    }
+    let dynamic = spec.dynamic.as_ref()?;
+    let compiled = Dynamic::compile(dynamic, vocabulary, scope.upstream_hosts);
+    done(scope, report, "dynamic", compiled).map(TargetRule::Dynamic)
+}
+
+fn compile_rewrite(
+    scope: &RouteScope<'_>,
+    text: &str,
+    vocabulary: &Vocabulary<'_>,
+    report: &mut Report,
+) -> Option<Template> {
+    if !text.starts_with('/') {
+        scope.report(report, &["rewrite"], format!("`{text}` is not a path; write `/{text}`"));
+        return None;
+    }
+    if text.contains('?') {
+        let message = format!("`{text}` has a query; the client's query is kept as it is, write the path alone");
+        scope.report(report, &["rewrite"], message);
+        return None;
+    }
+    Template::parse(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
+}
+
+fn compile_adapt(scope: &RouteScope<'_>, rewrite: Option<&Template>, report: &mut Report) -> Adapt {
+    let spec = &scope.entry.value;
+    let mut adapt = Adapt::compile(&spec.adapt);
+    if !spec.adapt.is_empty() && rewrite.is_some_and(|template| !template.ends_in_rest()) {
+        let message = "what comes back can only be mapped where `rewrite` ends in `{**}`; end it so, or remove `adapt`";
+        scope.report(report, &["adapt"], message);
+    }
+    if let Some(redirects) = &spec.redirects {
+        if !adapt.location {
+            let message = "redirects are mapped with `adapt: [location]`; add it";
+            scope.report(report, &["redirects"], message);
+        }
+        adapt.status = redirects.status.as_ref().map(|status| status.get());
+        if let Some(status) = adapt.status.filter(|status| !is_redirect(*status)) {
+            let message = format!("{} is not a redirect; write one of 301, 302, 303, 307, 308", status.as_u16());
+            scope.report(report, &["redirects", "status"], message);
+        }
+        adapt.drop_body = redirects.drop_body.0;
+    }
+    adapt
+}
+
+fn compile_substitute(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Substitute> {
+    let spec = &scope.entry.value;
+    let needed = |rule: &SubstituteSpec| {
+        rule.needs.iter().chain(&rule.url_of).all(|name| !scope.loaded.is_left_out_upstream(name))
+    };
+    let rules: Vec<(usize, &SubstituteSpec)> =
+        spec.substitute.iter().enumerate().filter(|(_, rule)| needed(rule)).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let url_of = |name: &str| scope.url_of(name);
+    Substitute::compile(&rules, &spec.substitute_types, vocabulary, &url_of)
+        .map_err(|problems| {
+            for (index, name, message) in problems {
+                let mut path: KeyPath = key(scope.entry, &["substitute"]).then(index);
+                if !name.is_empty() {
+                    path.push(name);
+                }
+                report.push(scope.loaded.problem_at(scope.entry.document, path, message));
+            }
+        })
+        .ok()
+}
+
+fn compile_etag(
+    scope: &RouteScope<'_>,
+    substitute: Option<&Substitute>,
+    adapt: &Adapt,
+    report: &mut Report,
+) -> Option<Tag> {
+    let spec = &scope.entry.value;
+    let text = match spec.etag.as_deref() {
+        None if substitute.is_none() && !adapt.html => return None,
+        None | Some("auto" | "") => {
+            let rules = substitute.map_or(0, Substitute::fingerprint);
+            format!("{:016x}", rules ^ u64::from(adapt.html))
+        }
+        Some(text) => text.to_owned(),
+    };
+    Tag::compile(&text).map_err(|message| scope.report(report, &["etag"], message)).ok()
+}
+
+/// The `Host` setting of an upstream or a route.
+pub(super) fn host_header(text: Option<&str>) -> Result<HostHeader, String> {
+    match text {
+        None | Some("upstream") => Ok(HostHeader::Upstream),
+        Some("client") => Ok(HostHeader::Client),
+        Some(name) => match (name.parse::<http::uri::Authority>(), HeaderValue::from_str(name)) {
+            (Ok(_), Ok(value)) => Ok(HostHeader::Fixed(value)),
+            _ => Err(format!("`{name}` is not a host; write `upstream`, `client` or a name with an optional port")),
+        },
+    }
+}
+
+/// A route's timeouts over its upstream's over the defaults.
+fn timeouts(route: &TimeoutsSpec, upstream: Option<&TimeoutsSpec>) -> Timeouts {
+    let pick = |own: Option<&crate::config::value::Span>, pool: Option<&crate::config::value::Span>, default| {
+        own.or(pool).map_or(default, |span| span.duration())
+    };
+    let pool = upstream.cloned().unwrap_or_default();
+    Timeouts {
+        connect: pick(route.connect.as_ref(), pool.connect.as_ref(), Duration::from_secs(5)),
+        idle: pick(route.idle.as_ref(), pool.idle.as_ref(), Duration::from_secs(3600)),
+    }
+}

@@ -1,0 +1,178 @@
+//! `X-Forwarded-*`, `X-Real-IP` and `X-Request-Id`: on every route, without a switch.
+//!
+//! What a client says of itself is replaced; only what a trusted proxy before Pylon says is believed and appended to.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::Headers;
+
+/// `X-Forwarded-For`.
+pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Proto`.
+pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `X-Forwarded-Host`.
+pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Forwarded-Prefix`.
+pub static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// `X-Real-IP`.
+pub static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// `X-Request-Id`.
+pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Proxies before Pylon that are believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+}
+
+/// Who sent a request, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub trusted: bool,
+    /// The client: the rightmost address that is not a trusted proxy.
+    pub address: IpAddr,
+    /// `http` or `https`, as the client sees it.
+    pub scheme: &'static str,
+}
+
+impl TrustedProxies {
+    /// Trusts these networks.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self { networks }
+    }
+
+    /// Whether an address is a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|net| net.contains(&address))
+    }
+
+    /// Finds out who sent a request. `scheme` is that of the connection.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, scheme: &'static str, headers: &HeaderMap) -> Client {
+        let peer = peer.to_canonical();
+        let mut client = Client { peer, trusted: false, address: peer, scheme };
+        if self.networks.is_empty() || !self.trusts(peer) {
+            return client;
+        }
+        client.trusted = true;
+        let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Some(address) = hop_address(hop.trim()) else {
+                break;
+            };
+            client.address = address;
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        client.scheme = match headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+            Some(b"https") => "https",
+            Some(b"http") => "http",
+            _ => scheme,
+        };
+        client
+    }
+}
+
+/// The address of a hop, which may carry a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = crate::route::host::split_port(hop).0;
+    let address: Option<IpAddr> = hop.parse().ok();
+    address.or_else(|| crate::route::allow::parse_address(bare)).map(|address| address.to_canonical())
+}
+
+/// Sets the headers on a request towards an upstream.
+///
+/// `host` is the authority that the client named, `prefix` the public prefix that the upstream does not see.
+pub fn apply(
+    headers: &mut dyn Headers,
+    client: &Client,
+    host: Option<&HeaderValue>,
+    prefix: Option<&HeaderValue>,
+    request_id: HeaderValue,
+) {
+    let mut chain = String::with_capacity(48);
+    if client.trusted {
+        for line in headers.map().get_all(&X_FORWARDED_FOR) {
+            if let Ok(line) = line.to_str() {
+                chain.push_str(line);
+                chain.push_str(", ");
+            }
+        }
+    }
+    let start = chain.len();
+    let _ = std::fmt::Write::write_fmt(&mut chain, format_args!("{}", client.peer));
+    headers.set_text(&X_FORWARDED_FOR, &chain);
+    let real = client.address;
+    if real == client.peer {
+        headers.set_text(&X_REAL_IP, &chain[start..]);
+    } else {
+        headers.set_text(&X_REAL_IP, &real.to_string());
+    }
+    headers.set(&X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+    match host {
+        Some(host) => headers.set(&X_FORWARDED_HOST, host.clone()),
+        None => headers.remove(&X_FORWARDED_HOST),
+    }
+    match prefix {
+        Some(prefix) => headers.set(&X_FORWARDED_PREFIX, prefix.clone()),
+        None => headers.remove(&X_FORWARDED_PREFIX),
+    }
+    for name in ["forwarded", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl"] {
+        headers.remove(&HeaderName::from_static(name));
+    }
+    headers.set(&X_REQUEST_ID, request_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append((*name).clone(), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let spoofed = headers(&[(&X_FORWARDED_FOR, "6.6.6.6, 1.2.3.4:99"), (&X_FORWARDED_FOR, "10.0.0.7")]);
+        let client = trusted.client(ip("10.0.0.1"), "http", &spoofed);
+        assert_eq!((client.trusted, client.address), (true, ip("1.2.3.4")));
+        let client = trusted.client(ip("9.9.9.9"), "http", &spoofed);
+        assert_eq!((client.trusted, client.address), (false, ip("9.9.9.9")));
+        let client = trusted.client(ip("::ffff:10.0.0.1"), "http", &headers(&[(&X_FORWARDED_FOR, "junk")]));
+        assert_eq!((client.trusted, client.address), (true, ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn the_chain_is_appended_to_or_replaced() {
+        let chain = |trusted| {
+            let mut map = headers(&[(&X_FORWARDED_FOR, "1.1.1.1"), (&X_FORWARDED_HOST, "evil")]);
+            let client = Client { peer: ip("10.0.0.1"), trusted, address: ip("1.1.1.1"), scheme: "https" };
+            let prefix = HeaderValue::from_static("/grafana");
+            apply(&mut map, &client, None, Some(&prefix), HeaderValue::from_static("id"));
+            assert!(!map.contains_key(&X_FORWARDED_HOST));
+            assert_eq!(map[&X_FORWARDED_PREFIX], "/grafana");
+            map[&X_FORWARDED_FOR].to_str().unwrap().to_owned()
+        };
+        assert_eq!(chain(true), "1.1.1.1, 10.0.0.1");
+        assert_eq!(chain(false), "10.0.0.1");
+    }
+}

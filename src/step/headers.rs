@@ -1,0 +1,102 @@
+//! `headers`: change request and response headers.
+//!
+//! ```yaml
+//!   headers:
+//!     request: { set: { X-Cluster: lab }, remove: [X-Debug] }
+//!     response: { set: { Strict-Transport-Security: max-age=31536000 } }
+//! ```
+//!
+//! First `remove`, then `set`, then `add`. Framing, connection and `Host` headers are Pylon's own.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, HeaderValue};
+
+use super::Headers;
+use crate::config::HeaderEditsSpec;
+use crate::route::template::{Template, Values, Vocabulary};
+
+/// Header changes that have been checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    remove: Vec<HeaderName>,
+    set: Vec<(HeaderName, Value)>,
+    add: Vec<(HeaderName, Value)>,
+}
+
+/// A header value, ready where nothing is to be filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    Fixed(HeaderValue),
+    Template(Template),
+}
+
+impl HeaderEdits {
+    /// Checks the step.
+    ///
+    /// # Errors
+    /// For each mistake the path of its key below the step, and what to write.
+    pub fn compile(spec: &HeaderEditsSpec, vocabulary: &Vocabulary<'_>) -> Result<Self, Vec<([String; 2], String)>> {
+        let mut problems = Vec::new();
+        let remove = spec.remove.iter().map(|name| name.get().clone()).collect();
+        let mut values = |key: &str, map: &std::collections::BTreeMap<crate::config::value::HeaderName, String>| {
+            let mut compiled = Vec::new();
+            for (name, text) in map {
+                match compile_value(name.get(), text, vocabulary) {
+                    Ok(value) => compiled.push((name.get().clone(), value)),
+                    Err(message) => problems.push(([key.to_owned(), name.to_string()], message)),
+                }
+            }
+            compiled
+        };
+        let set = values("set", &spec.set);
+        let add = values("add", &spec.add);
+        let edits = Self { remove, set, add };
+        if problems.is_empty() { Ok(edits) } else { Err(problems) }
+    }
+
+    /// Applies the changes. A filled-in value that cannot stand in a header is left out.
+    pub fn apply(&self, headers: &mut dyn Headers, values: &Values<'_>) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            if let Some(value) = value.render(values) {
+                headers.set(name, value);
+            }
+        }
+        for (name, value) in &self.add {
+            if let Some(value) = value.render(values) {
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+impl Value {
+    fn render(&self, values: &Values<'_>) -> Option<HeaderValue> {
+        match self {
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Template(template) => {
+                let mut text = String::new();
+                template.render(values, &mut text);
+                HeaderValue::from_str(&text).ok()
+            }
+        }
+    }
+}
+
+fn compile_value(name: &HeaderName, text: &str, vocabulary: &Vocabulary<'_>) -> Result<Value, String> {
+    if *name == HOST {
+        return Err("`Host` is set with `host_header`; move it there".to_owned());
+    }
+    if [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name) {
+        return Err(format!("`{name}` belongs to the connection, not to the message; leave it out"));
+    }
+    let template = Template::parse(text, vocabulary)?;
+    let fixed = template.as_text().map(HeaderValue::from_str);
+    match fixed {
+        Some(Ok(value)) => Ok(Value::Fixed(value)),
+        Some(Err(_)) => Err(format!("`{text}` holds a character that a header cannot; remove it")),
+        None => Ok(Value::Template(template)),
+    }
+}

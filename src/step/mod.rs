@@ -1,0 +1,79 @@
+//! The steps that a route can switch on: one file each, with its compiled form and what it does to a request, a
+//! response or a body. They see headers through [`Headers`] and never a session, so they run without sockets.
+
+pub mod adapt;
+pub mod answer;
+pub mod body;
+pub mod dynamic;
+pub mod errors;
+pub mod etag;
+pub mod forwarded;
+pub mod headers;
+pub mod redirect;
+pub mod substitute;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What a step sees of a header section.
+pub trait Headers {
+    /// All lines, to read.
+    fn map(&self) -> &HeaderMap;
+    /// Replaces all lines of a name by one.
+    fn set(&mut self, name: &HeaderName, value: HeaderValue);
+    /// Adds a line.
+    fn append(&mut self, name: &HeaderName, value: HeaderValue);
+    /// Removes all lines of a name.
+    fn remove(&mut self, name: &HeaderName);
+
+    /// The first line of a name, where it is text.
+    fn text(&self, name: &HeaderName) -> Option<&str> {
+        self.map().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Replaces all lines of a name by one, where the text can stand in a header.
+    fn set_text(&mut self, name: &HeaderName, text: &str) {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            self.set(name, value);
+        }
+    }
+}
+
+impl Headers for HeaderMap {
+    fn map(&self) -> &HeaderMap {
+        self
+    }
+
+    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.insert(name.clone(), value);
+    }
+
+    fn append(&mut self, name: &HeaderName, value: HeaderValue) {
+        Self::append(self, name.clone(), value);
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        Self::remove(self, name);
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): a hash that is the same on every machine and build, for tags that a fleet shares.
+#[derive(Debug)]
+pub struct StableHasher(u64);
+
+impl Default for StableHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl std::hash::Hasher for StableHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
