@@ -1,6 +1,6 @@
 //! Live reload: watch → read → compile → swap; what does not compile changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,11 +25,22 @@ const POLL: Duration = Duration::from_secs(10);
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// A built-in system, from the environment.
-    System(String),
+    /// A built-in system, from variables: those given, or else the environment.
+    System {
+        /// Its name.
+        name: String,
+        /// What stands for the environment.
+        variables: Option<BTreeMap<String, String>>,
+    },
 }
 
 impl Source {
+    /// A built-in system, from the environment.
+    #[must_use]
+    pub fn system(name: &str) -> Self {
+        Self::System { name: name.to_owned(), variables: None }
+    }
+
     /// Reads it.
     ///
     /// # Errors
@@ -37,7 +48,8 @@ impl Source {
     pub fn load(&self) -> Result<Loaded, Report> {
         match self {
             Self::File(path) => load(path, &Env),
-            Self::System(name) => load_system(name, &Env),
+            Self::System { name, variables: Some(variables) } => load_system(name, variables),
+            Self::System { name, variables: None } => load_system(name, &Env),
         }
     }
 }
@@ -46,7 +58,7 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::System(name) => write!(f, "the built-in system `{name}`"),
+            Self::System { name, .. } => write!(f, "the built-in system `{name}`"),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::listen::{Listener, Listeners};
 use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
 use crate::reload::{Reloader, Source, start_upstreams};
-use crate::snapshot::compile;
+use crate::snapshot::{Snapshot, compile};
 
 /// The status of a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIG: u8 = 78;
@@ -53,7 +53,7 @@ pub struct Process {
     listeners: Arc<Listeners>,
     loaded: Loaded,
     reloader: Arc<Reloader>,
-    snapshot: Arc<ArcSwap<crate::snapshot::Snapshot>>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     control: tokio::runtime::Runtime,
     access: AccessLog,
 }
@@ -97,9 +97,7 @@ impl Process {
         control.block_on(async {
             let _ = tokio::time::timeout(FIRST_LOOKUP, start_upstreams(&snapshot, None)).await;
         });
-        for out in &snapshot.left_out {
-            tracing::info!(kind = out.kind, name = %out.name, reason = %out.reason, "left out");
-        }
+        say_left_out(&snapshot);
         metrics.config_in_use(&snapshot.hash);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let reloader = Arc::new(Reloader::new(source.clone(), loaded.clone(), Arc::clone(&snapshot), metrics.clone()));
@@ -171,6 +169,18 @@ impl Process {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = threads, listening = ?addresses, "ready");
         server.run(RunArgs { shutdown_signal: Box::new(Signals) });
         Ok(())
+    }
+}
+
+/// Says what was left out: the causes, and how many routes followed.
+fn say_left_out(snapshot: &Snapshot) {
+    let (routes, causes): (Vec<_>, Vec<_>) = snapshot.left_out.iter().partition(|out| out.kind == "route");
+    for out in causes {
+        tracing::info!("{} `{}` is left out: {}", out.kind, out.name, out.reason);
+    }
+    if !routes.is_empty() {
+        let names: Vec<&str> = routes.iter().map(|out| out.name.as_str()).collect();
+        tracing::info!("with them go the routes {}", names.join(", "));
     }
 }
 

@@ -80,8 +80,13 @@ fn print(source: &Source, result: &Result<(Loaded, Snapshot), Report>) {
         Ok((_, snapshot)) => {
             let (routes, upstreams) = (snapshot.routes().len(), snapshot.upstreams().len());
             say(&format!("{source}: good, {routes} routes, {upstreams} upstreams, hash {}", snapshot.hash));
-            for out in &snapshot.left_out {
-                say(&format!("  left out: {} {}: {}", out.kind, out.name, out.reason));
+            let (routes, causes): (Vec<_>, Vec<_>) = snapshot.left_out.iter().partition(|out| out.kind == "route");
+            for out in causes {
+                say(&format!("  left out: {} `{}`: {}", out.kind, out.name, out.reason));
+            }
+            if !routes.is_empty() {
+                let names: Vec<&str> = routes.iter().map(|out| out.name.as_str()).collect();
+                say(&format!("  with them the routes {}", names.join(", ")));
             }
         }
     }

@@ -1,11 +1,14 @@
 //! `pylon demo`: stand-ins of all services on loopback, and Pylon before them.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{say, say_error};
 use crate::demo::{Ports, start_on, tour};
+use crate::reload::Source;
+use crate::server::Process;
 
 /// Start stand-ins of all services and Pylon before them.
 #[derive(Debug, Args)]
@@ -31,36 +34,24 @@ impl Demo {
                 return ExitCode::FAILURE;
             }
         };
-        // Pylon itself is this very program in its stand-alone mode, with nothing but the environment it is told.
-        let program = match std::env::current_exe() {
-            Ok(program) => program,
+        let mut variables: BTreeMap<String, String> =
+            stand_ins.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        variables.insert("PYLON_LISTEN".to_owned(), self.listen.clone());
+        variables.insert("PYLON_ADMIN_LISTEN".to_owned(), self.admin.clone());
+        let source = Source::System { name: "pai".to_owned(), variables: Some(variables) };
+        let process = match Process::prepare(&source) {
+            Ok(process) => process,
             Err(error) => {
-                say_error(&format!("cannot find this program: {error}"));
-                return ExitCode::FAILURE;
+                say_error(&error);
+                return error.exit_code();
             }
         };
-        let child = std::process::Command::new(program)
-            .args(["run", "--system", "pai"])
-            .envs(stand_ins.environment())
-            .env("PYLON_LISTEN", &self.listen)
-            .env("PYLON_ADMIN_LISTEN", &self.admin)
-            .spawn();
-        match child {
-            Ok(mut child) => {
-                say(&tour(&format!("http://{}", self.listen), &stand_ins));
-                // Ctrl-C reaches both processes; the stand-ins go when Pylon has stopped.
-                match child.wait() {
-                    Ok(status) if status.success() => ExitCode::SUCCESS,
-                    Ok(_) => ExitCode::FAILURE,
-                    Err(error) => {
-                        say_error(&error);
-                        ExitCode::FAILURE
-                    }
-                }
-            }
+        say(&tour(&format!("http://{}", self.listen), &stand_ins));
+        match process.serve() {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                say_error(&format!("Pylon cannot be started: {error}"));
-                ExitCode::FAILURE
+                say_error(&error);
+                error.exit_code()
             }
         }
     }

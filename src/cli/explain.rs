@@ -21,7 +21,7 @@ pub(super) struct Explain {
     which: Which,
     /// The method.
     method: String,
-    /// The URL as a client would write it, http://host/path?query; its path is taken byte for byte.
+    /// The URL as a client would write it, `http://host/path?query`; its path is taken byte for byte.
     url: String,
     /// A request header, `Name: value`.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
@@ -150,7 +150,7 @@ impl Explained<'_> {
             let _ = writeln!(out, "path      {} (normalised)", decision.path);
         }
         if let Some((route, found)) = &decision.route {
-            let pattern = route.matcher.paths.get(found.pattern).map_or("", |p| p.as_str());
+            let pattern = route.matcher.paths.get(found.pattern).map_or("", crate::route::PathPattern::as_str);
             let _ = writeln!(out, "route     {} ({pattern})", route.name);
             for (name, value) in self.captures() {
                 let _ = writeln!(out, "          {name} = {value}");
@@ -273,7 +273,7 @@ impl Explained<'_> {
         let named = self.snapshot.routes().iter().zip(traces);
         let mut losers: Vec<(String, String)> = named
             .filter_map(|(route, trace)| {
-                let paths: Vec<&str> = route.matcher.paths.iter().map(|p| p.as_str()).collect();
+                let paths: Vec<&str> = route.matcher.paths.iter().map(crate::route::PathPattern::as_str).collect();
                 let why = match trace {
                     Trace::Won => return None,
                     Trace::LessSpecific => format!("matches too, but {} is less specific", paths.join(" ")),

@@ -40,10 +40,10 @@ impl Which {
     pub(crate) fn source(&self) -> Source {
         match (&self.config, &self.system) {
             (Some(path), _) => Source::File(path.clone()),
-            (None, Some(name)) => Source::System(name.clone()),
+            (None, Some(name)) => Source::system(name),
             (None, None) => {
                 let default = PathBuf::from(DEFAULT_FILE);
-                if default.exists() { Source::File(default) } else { Source::System("pai".to_owned()) }
+                if default.exists() { Source::File(default) } else { Source::system("pai") }
             }
         }
     }

@@ -54,13 +54,9 @@ pub fn load_system(system: &str, variables: &dyn Variables) -> Result<Loaded, Re
 /// Says that a name is not known, and which one was probably meant.
 pub fn unknown_name<S: AsRef<str>>(kind: &str, name: &str, known: impl IntoIterator<Item = S>) -> String {
     let known: Vec<String> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .min();
+    let nearest = super::read::nearest(name, known.iter().map(String::as_str));
     match nearest {
-        Some((_, meant)) => format!("`{name}` is not the name of a {kind}; did you mean `{meant}`?"),
+        Some(meant) => format!("`{name}` is not the name of a {kind}; did you mean `{meant}`?"),
         None if known.is_empty() => format!("`{name}` is not the name of a {kind}; there is none yet"),
         None => format!("`{name}` is not the name of a {kind}; there are {}", known.join(", ")),
     }

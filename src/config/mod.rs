@@ -4,11 +4,11 @@
 //! optional and not configured, and reports every problem at once.
 
 mod assemble;
-mod document;
-mod expand;
+pub mod document;
+pub mod expand;
 mod loaded;
-mod read;
-mod report;
+pub mod read;
+pub mod report;
 mod source;
 mod spec;
 pub mod value;

@@ -1,6 +1,6 @@
 //! Certificates: checked when the configuration is, so that a bad one never starts a listener.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -60,7 +60,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 fn fits(
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
-    cert_path: &PathBuf,
+    cert_path: &Path,
     key_path: &Path,
 ) -> Result<(), String> {
     let config =

@@ -74,10 +74,10 @@ impl AccessLog {
 
     /// Hands a record over, or drops it when the writer cannot follow.
     pub fn write(&self, record: AccessRecord) {
-        if let Some(queue) = &self.queue {
-            if queue.try_send((SystemTime::now(), record)).is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(queue) = &self.queue
+            && queue.try_send((SystemTime::now(), record)).is_err()
+        {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -1,5 +1,6 @@
 //! forward: what the upstream sees of a request.
 
+use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, UPGRADE};
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
@@ -49,6 +50,16 @@ fn set_target(session: &Session, request: &mut RequestHeader, ctx: &mut Context)
         target[..query_at].clone_into(&mut ctx.upstream_path);
     }
     Ok(())
+}
+
+/// Keeps an empty last piece of a body from being sent.
+///
+/// HTTP/2 clients end a body with an empty DATA frame. Pingora would write it as a chunk of length 0, which is a last
+/// chunk, and then the last chunk again: the second would be read as the begin of the next request.
+pub(super) fn end_once(body: &mut Option<Bytes>, end: bool) {
+    if end && body.as_ref().is_some_and(Bytes::is_empty) {
+        *body = None;
+    }
 }
 
 /// Of the hop-by-hop headers of an upgrade that Pingora passes whole, keeps the upgrade itself (RFC 9110 §7.6.1).

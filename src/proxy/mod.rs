@@ -74,6 +74,17 @@ impl ProxyHttp for Gateway {
         forward::forward(session, request, ctx).await
     }
 
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        _ctx: &mut Context,
+    ) -> Result<()> {
+        forward::end_once(body, end);
+        Ok(())
+    }
+
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -89,7 +100,8 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         _ctx: &mut Context,
     ) -> Result<()> {
-        respond::fit_to_client(session, response)
+        respond::fit_to_client(session, response);
+        Ok(())
     }
 
     fn response_body_filter(

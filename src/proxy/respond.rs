@@ -67,12 +67,11 @@ pub(super) fn adapt(
 }
 
 /// A client that speaks HTTP/1.0 knows no chunks: its body ends with the connection.
-pub(super) fn fit_to_client(session: &mut Session, response: &mut ResponseHeader) -> Result<()> {
+pub(super) fn fit_to_client(session: &mut Session, response: &mut ResponseHeader) {
     if session.req_header().version < Version::HTTP_11 && response.headers.contains_key(TRANSFER_ENCODING) {
         response.remove_header(&TRANSFER_ENCODING);
         session.set_keepalive(None);
     }
-    Ok(())
 }
 
 /// Runs the steps on a piece of the body.
@@ -166,10 +165,11 @@ fn body_steps(
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if let Some(connection) = response.text(&CONNECTION).map(str::to_owned) {
         for token in connection.split(',').map(str::trim) {
-            if let Ok(name) = HeaderName::from_bytes(token.as_bytes()) {
-                if name != TRANSFER_ENCODING && name != CONTENT_LENGTH {
-                    response.remove(&name);
-                }
+            if let Ok(name) = HeaderName::from_bytes(token.as_bytes())
+                && name != TRANSFER_ENCODING
+                && name != CONTENT_LENGTH
+            {
+                response.remove(&name);
             }
         }
     }

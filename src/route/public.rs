@@ -121,12 +121,13 @@ impl PublicMap {
         for (index, part) in value.split(';').enumerate() {
             let (name, content) = part.split_once('=').unwrap_or((part, ""));
             let (name, content) = (name.trim(), content.trim());
-            if index > 0 && name.eq_ignore_ascii_case("path") {
-                if let Some(path) = self.cookie_path(content) {
-                    changed = true;
-                    parts.push(format!(" Path={path}"));
-                    continue;
-                }
+            if index > 0
+                && name.eq_ignore_ascii_case("path")
+                && let Some(path) = self.cookie_path(content)
+            {
+                changed = true;
+                parts.push(format!(" Path={path}"));
+                continue;
             }
             if index > 0 && name.eq_ignore_ascii_case("domain") && self.is_own_domain(content) {
                 changed = true;
@@ -179,10 +180,8 @@ impl PublicMap {
         {
             return on(path.to_owned());
         }
-        if own {
-            if let Some(mapped) = self.mounted(self.own.scheme, &self.own.authority, path) {
-                return on(mapped);
-            }
+        if own && let Some(mapped) = self.mounted(self.own.scheme, &self.own.authority, path) {
+            return on(mapped);
         }
         if let Some(mapped) = self.mounted(scheme, authority, path) {
             return on(mapped);
@@ -357,7 +356,7 @@ mod tests {
             ("http://nn:50070/explorer.html", Some("https://pylon:8443/webhdfs/explorer.html")),
             ("http://dn:50075/webhdfs/v1/x?op=OPEN", Some("https://pylon:8443/a/dn:50075/webhdfs/v1/x?op=OPEN")),
             ("http://10.1.1.1/x", Some("https://pylon:8443/a/10.1.1.1:0/x")),
-            ("http://elsewhere.org/x", None),
+            ("http://elsewhere.org:81/x", None),
             ("mailto:a@b", None),
         ] {
             assert_eq!(rest.location(location).as_deref(), expected, "{location}");

@@ -185,10 +185,11 @@ impl RouteTable {
                 return Some(found);
             }
             for (suffix, node) in &self.suffixes {
-                if host.len() > suffix.len() && host.ends_with(suffix.as_str()) {
-                    if let Some(found) = search.visit(node, 0) {
-                        return Some(found);
-                    }
+                if host.len() > suffix.len()
+                    && host.ends_with(suffix.as_str())
+                    && let Some(found) = search.visit(node, 0)
+                {
+                    return Some(found);
                 }
             }
         }
@@ -285,10 +286,10 @@ impl Search<'_, '_> {
         }
         for (parts, child) in &node.captures {
             let depth = self.captures.len();
-            if self.capture(parts, start, end) {
-                if let Some(found) = self.visit(child, end) {
-                    return Some(found);
-                }
+            if self.capture(parts, start, end)
+                && let Some(found) = self.visit(child, end)
+            {
+                return Some(found);
             }
             self.captures.truncate(depth);
         }

@@ -102,7 +102,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
 fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Report) -> Matcher {
     let spec = &entry.value;
     let mut hosts = Vec::new();
-    for host in spec.host.iter() {
+    for host in &spec.host {
         match host.parse() {
             Ok(pattern) => hosts.push(pattern),
             Err(message) => report.push(loaded.problem(entry, &["host"], message)),
@@ -112,7 +112,7 @@ fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Repor
         hosts.push(crate::route::host::HostPattern::Any);
     }
     let mut paths: Vec<PathPattern> = Vec::new();
-    for path in spec.path.iter() {
+    for path in &spec.path {
         match path.parse() {
             Ok(pattern) => paths.push(pattern),
             Err(message) => report.push(loaded.problem(entry, &["path"], message)),

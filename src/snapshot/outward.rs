@@ -1,7 +1,7 @@
 //! What an upstream sees of a request's headers: one function, for the data path and for `explain`.
 
 use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, HOST, IF_RANGE, ORIGIN, RANGE};
+use http::header::{ACCEPT_ENCODING, HOST, IF_RANGE, ORIGIN, RANGE, REFERER};
 
 use super::{Forward, HostHeader};
 use crate::route::PathPattern;
@@ -58,6 +58,16 @@ pub struct Outward<'a> {
     pub request_id: HeaderValue,
 }
 
+impl Outward<'_> {
+    /// What follows the public origin in a URL that begins with it.
+    fn after_origin<'u>(&self, url: &'u str) -> Option<&'u str> {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let same = scheme == self.client.scheme && rest[..end].eq_ignore_ascii_case(self.values.host);
+        same.then(|| &rest[end..])
+    }
+}
+
 impl Forward {
     /// Turns a client's headers into the upstream's.
     pub fn outward(&self, headers: &mut dyn Headers, outward: Outward<'_>) {
@@ -80,21 +90,20 @@ impl Forward {
         self.request_headers.apply(headers, &outward.values);
     }
 
-    /// Sets `Host`. Where it changes, a same-origin `Origin` changes with it, so that the upstream's own check of the
-    /// two still tells same-origin requests from others.
+    /// Sets `Host`. Where it changes, `Origin` and `Referer` of the same origin change with it, so that the upstream's
+    /// own comparison of them with `Host` still tells same-origin requests from others.
     fn set_host(&self, headers: &mut dyn Headers, outward: &Outward<'_>) {
         let host = match &self.host {
             HostHeader::Upstream => outward.authority,
             HostHeader::Fixed(name) => name,
             HostHeader::Client => return,
         };
-        let same_origin = headers.text(&ORIGIN).is_some_and(|origin| {
-            let (scheme, authority) = origin.split_once("://").unwrap_or_default();
-            scheme == outward.client.scheme && authority.eq_ignore_ascii_case(outward.values.host)
-        });
-        if same_origin {
-            let origin = format!("{}://{}", outward.scheme, String::from_utf8_lossy(host.as_bytes()));
-            headers.set_text(&ORIGIN, &origin);
+        for name in [ORIGIN, REFERER] {
+            let rest = headers.text(&name).and_then(|url| outward.after_origin(url));
+            if let Some(rest) = rest {
+                let own = format!("{}://{}{rest}", outward.scheme, String::from_utf8_lossy(host.as_bytes()));
+                headers.set_text(&name, &own);
+            }
         }
         headers.set(&HOST, host.clone());
     }

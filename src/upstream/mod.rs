@@ -19,6 +19,9 @@ use discovery::Lookup;
 /// How often the addresses of names are looked up again.
 const REFRESH: Duration = Duration::from_secs(10);
 
+/// A mistake in a pool: the index of the endpoint where there is one, the key, and what to write.
+pub type Mistake = (Option<usize>, &'static str, String);
+
 /// A server as it was configured.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -68,7 +71,7 @@ impl Upstream {
     ///
     /// # Errors
     /// For each mistake the index of the endpoint where there is one, the key, and what to write.
-    pub fn compile(name: &str, spec: &UpstreamSpec) -> Result<Self, Vec<(Option<usize>, &'static str, String)>> {
+    pub fn compile(name: &str, spec: &UpstreamSpec) -> Result<Self, Vec<Mistake>> {
         let mut problems = Vec::new();
         let first = spec.endpoints.first();
         if first.is_none() {
@@ -230,7 +233,7 @@ fn compile_endpoint(spec: &crate::config::EndpointSpec) -> Result<Endpoint, (&'s
 /// as nginx does it).
 fn spread(servers: &[(Arc<Server>, usize)]) -> Vec<Arc<Server>> {
     let divisor = servers.iter().fold(0, |a, (_, weight)| gcd(a, *weight)).max(1);
-    let weights: Vec<i64> = servers.iter().map(|(_, w)| (w / divisor) as i64).collect();
+    let weights: Vec<i64> = servers.iter().map(|(_, w)| i64::try_from(w / divisor).unwrap_or(i64::MAX)).collect();
     let total: i64 = weights.iter().sum();
     let mut current = vec![0_i64; servers.len()];
     let mut turns = Vec::new();

@@ -191,13 +191,13 @@ impl Pass<'_, '_> {
     fn look_ahead(&self, next: &mut Next, position: usize) {
         match &self.compiled.literals {
             Some(literals) => {
-                next.literal.refresh(|found| found.start < position, || literals.find(self.haystack, position))
+                next.literal.refresh(|found| found.start < position, || literals.find(self.haystack, position));
             }
             None => next.literal = Ahead::None,
         }
         match &self.compiled.patterns {
             Some(patterns) => {
-                next.regex.refresh(|found| found.start < position, || patterns.find(self.haystack, position))
+                next.regex.refresh(|found| found.start < position, || patterns.find(self.haystack, position));
             }
             None => next.regex = Ahead::None,
         }
