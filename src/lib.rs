@@ -17,6 +17,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod lifecycle;
 pub mod listen;
 pub mod observe;
 pub mod proxy;

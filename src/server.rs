@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::config::{Loaded, LogFormat, Workers};
+use crate::lifecycle::Lifecycle;
 use crate::listen::{Listener, Listeners};
 use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
@@ -56,6 +57,7 @@ pub struct Process {
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: tokio::runtime::Runtime,
     access: AccessLog,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl Process {
@@ -101,7 +103,15 @@ impl Process {
         metrics.config_in_use(&snapshot.hash);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let reloader = Arc::new(Reloader::new(source.clone(), loaded.clone(), Arc::clone(&snapshot), metrics.clone()));
-        let process = Self { listeners: Arc::new(listeners), loaded, reloader, snapshot, control, access };
+        let process = Self {
+            listeners: Arc::new(listeners),
+            loaded,
+            reloader,
+            snapshot,
+            control,
+            access,
+            lifecycle: Arc::default(),
+        };
         if let Some(address) = admin {
             process.start_admin(address, metrics)?;
         }
@@ -109,7 +119,7 @@ impl Process {
     }
 
     fn start_admin(&self, address: std::net::SocketAddr, metrics: Metrics) -> Result<(), StartError> {
-        let admin = Admin { reloader: Arc::clone(&self.reloader), metrics };
+        let admin = Admin { reloader: Arc::clone(&self.reloader), metrics, lifecycle: Arc::clone(&self.lifecycle) };
         let bound = self.control.block_on(tokio::net::TcpListener::bind(address));
         let socket =
             bound.map_err(|error| StartError::System(format!("admin: cannot listen on {address}: {error}")))?;
@@ -133,20 +143,15 @@ impl Process {
             Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Workers::Exactly(count) => usize::from(count.max(1)),
         };
-        let conf = ServerConf {
-            threads,
-            work_stealing: false,
-            upstream_keepalive_pool_size: 256,
-            grace_period_seconds: Some(0),
-            graceful_shutdown_timeout_seconds: Some(grace.as_secs().max(1)),
-            ..ServerConf::default()
-        };
+        let conf =
+            ServerConf { threads, work_stealing: false, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
         let gateway = Gateway {
             snapshot: Arc::clone(&self.snapshot),
             listeners: Arc::clone(&self.listeners),
             access: self.access.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
         };
         let mut service = http_proxy_service(&server.configuration, gateway);
         for listener in self.listeners.all() {
@@ -167,7 +172,7 @@ impl Process {
         self.control.spawn(reload_on_hangup(Arc::clone(&self.reloader)));
         let addresses: Vec<String> = self.listeners.all().iter().map(|l| l.address.to_string()).collect();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = threads, listening = ?addresses, "ready");
-        server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+        server.run(RunArgs { shutdown_signal: Box::new(Signals { lifecycle: Arc::clone(&self.lifecycle), grace }) });
         Ok(())
     }
 }
@@ -207,7 +212,10 @@ async fn reload_on_hangup(reloader: Arc<Reloader>) {
 }
 
 /// TERM lets requests finish, INT stops at once.
-struct Signals;
+struct Signals {
+    lifecycle: Arc<Lifecycle>,
+    grace: Duration,
+}
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
@@ -216,15 +224,18 @@ impl ShutdownSignalWatch for Signals {
         else {
             return std::future::pending().await;
         };
+        let finished = async {
+            term.recv().await;
+            tracing::info!(grace = ?self.grace, "stopping when the requests under way have ended");
+            match self.lifecycle.stop(self.grace).await {
+                0 => tracing::info!("stopped"),
+                left => tracing::warn!(left, "stopped; the requests that were left are cut"),
+            }
+        };
         tokio::select! {
-            _ = term.recv() => {
-                tracing::info!("stopping; requests in flight may finish");
-                ShutdownSignal::GracefulTerminate
-            }
-            _ = interrupt.recv() => {
-                tracing::info!("stopping at once");
-                ShutdownSignal::FastShutdown
-            }
+            () = finished => {}
+            _ = interrupt.recv() => tracing::info!("stopping at once"),
         }
+        ShutdownSignal::FastShutdown
     }
 }

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+use crate::lifecycle::Lifecycle;
 use crate::observe::Metrics;
 use crate::reload::Reloader;
 use crate::snapshot::Action;
@@ -21,6 +22,8 @@ pub struct Admin {
     pub reloader: Arc<Reloader>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Whether the process is stopping.
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 impl Admin {
@@ -28,7 +31,7 @@ impl Admin {
     pub async fn serve(self, socket: tokio::net::TcpListener) {
         let router = Router::new()
             .route("/livez", get(|| async { "alive\n" }))
-            .route("/readyz", get(|| async { "ready\n" }))
+            .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .route("/api/routes", get(routes))
             .route("/api/config", get(config))
@@ -51,6 +54,14 @@ async fn only_operators(request: Request, next: Next) -> Response {
         return (StatusCode::FORBIDDEN, "the admin port is for operators on this machine\n").into_response();
     }
     next.run(request).await
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    if admin.lifecycle.is_stopping() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -16,9 +16,13 @@ use crate::step::forwarded::X_REQUEST_ID;
 /// How long a connection may be idle between two requests, in seconds.
 const KEEPALIVE: u64 = 75;
 
+/// Sets how long the connection is kept after this request: not at all when the process is stopping.
+pub(super) fn keep_alive(session: &mut Session, stopping: bool) {
+    session.set_keepalive((!stopping).then_some(KEEPALIVE));
+}
+
 /// Decides about a request; `true` when it has been answered.
 pub(super) async fn accept(listeners: &Listeners, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    session.set_keepalive(Some(KEEPALIVE));
     let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
     let listener = local.and_then(|local| listeners.by_local(local));
     identify(session, listener, ctx);

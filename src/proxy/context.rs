@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode};
 use once_cell::sync::Lazy;
 use smallvec::SmallVec;
 
+use crate::lifecycle::UnderWay;
 use crate::observe::Outcome;
 use crate::route::template::Values;
 use crate::snapshot::{Action, Decision, Forward, Route, Snapshot, Verdict};
@@ -19,6 +20,7 @@ use crate::step::forwarded::Client;
 pub struct Context {
     /// When it came.
     pub started: Instant,
+    _under_way: UnderWay,
     /// The configuration that it runs under from begin to end.
     pub snapshot: Arc<Snapshot>,
     /// Its id.
@@ -61,10 +63,11 @@ pub struct ServerInUse {
 impl Context {
     /// The state of a request of which nothing is known yet.
     #[must_use]
-    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, under_way: UnderWay) -> Self {
         let nobody = IpAddr::from([0, 0, 0, 0]);
         Self {
             started: Instant::now(),
+            _under_way: under_way,
             snapshot,
             request_id: new_request_id(),
             client: Client { peer: nobody, trusted: false, address: nobody, scheme: "http" },

@@ -20,6 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::AccessLog;
 use crate::snapshot::Snapshot;
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub listeners: Arc<Listeners>,
     /// Where requests are recorded.
     pub access: AccessLog,
+    /// Counts the requests under way.
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 #[async_trait]
@@ -41,13 +44,14 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self.snapshot.load_full())
+        Context::new(self.snapshot.load_full(), self.lifecycle.begin())
     }
 
     /// Only our own steps work on bodies; Pingora's modules stay out.
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        accept::keep_alive(session, self.lifecycle.is_stopping());
         accept::accept(&self.listeners, session, ctx).await
     }
 
