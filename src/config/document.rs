@@ -49,6 +49,7 @@ pub struct Document {
     name: Arc<str>,
     value: Value,
     spot: Spot,
+    filled: BTreeMap<KeyPath, String>,
     secrets: BTreeSet<KeyPath>,
     unexpanded: BTreeSet<KeyPath>,
     omitted: Mask,
@@ -65,7 +66,15 @@ impl Document {
     pub fn parse(name: &str, text: &str) -> Result<Self, Report> {
         let name: Arc<str> = name.into();
         let (value, spot) = build::build(&name, text)?;
-        Ok(Self { name, value, spot, secrets: BTreeSet::new(), unexpanded: BTreeSet::new(), omitted: Mask::default() })
+        Ok(Self {
+            name,
+            value,
+            spot,
+            filled: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            unexpanded: BTreeSet::new(),
+            omitted: Mask::default(),
+        })
     }
 
     /// The name of the file, as given to [`Document::parse`].
@@ -108,6 +117,7 @@ impl Document {
     /// A problem with the value at a path.
     #[must_use]
     pub fn problem(&self, path: KeyPath, message: impl Into<String>) -> Problem {
+        let message = format!("{}{}", message.into(), self.filled_from(&path));
         Problem::new(self.place(&path), path, message)
     }
 
@@ -128,6 +138,19 @@ impl Document {
     #[must_use]
     pub fn omitted(&self) -> &Mask {
         &self.omitted
+    }
+
+    /// Marks a scalar as filled from variables: problems with it name them.
+    pub fn mark_filled(&mut self, path: KeyPath, variables: &[&str]) {
+        if !variables.is_empty() {
+            self.filled.insert(path, variables.join(", "));
+        }
+    }
+
+    /// Where the value at a path comes from, as ` (from NAME)`.
+    fn filled_from(&self, path: &KeyPath) -> String {
+        let mut holders = self.filled.iter().filter(|(filled, _)| filled.contains(path));
+        holders.next_back().map_or_else(String::new, |(_, names)| format!(" (from the variable {names})"))
     }
 
     /// Marks a scalar as secret: problems with it do not show it.

@@ -83,9 +83,14 @@ pub fn expand(document: &mut Document, variables: &dyn Variables) -> Expansion {
     let mut value = std::mem::take(document.value_mut());
     let mut path = KeyPath::root();
     walk(&mut value, &mut path, &mut |text, path| {
-        let mut scalar = Scalar::new(variables, &mut expansion.used);
+        let mut used = BTreeSet::new();
+        let mut scalar = Scalar::new(variables, &mut used);
         let expanded = scalar.text(text, 0);
         let (is_secret, unset, problems) = (scalar.is_secret, scalar.unset, scalar.problems);
+        let filling: Vec<&str> =
+            used.iter().map(String::as_str).filter(|name| variables.get(name).is_some_and(|v| !v.is_empty())).collect();
+        document.mark_filled(path.clone(), &filling);
+        expansion.used.extend(used);
         if unset.is_empty() && problems.is_empty() {
             *text = expanded;
         } else {

@@ -1,5 +1,7 @@
 //! accept → normalise → route: a request comes in, the decision is made, and what needs no upstream is answered.
 
+use std::net::SocketAddr;
+
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::Result;
@@ -16,9 +18,15 @@ use crate::step::forwarded::X_REQUEST_ID;
 /// How long a connection may be idle between two requests, in seconds.
 const KEEPALIVE: u64 = 75;
 
-/// Sets how long the connection is kept after this request: not at all when the process is stopping.
-pub(super) fn keep_alive(session: &mut Session, stopping: bool) {
-    session.set_keepalive((!stopping).then_some(KEEPALIVE));
+/// Sets up the connection of a request: how long it is kept afterwards, if client and process want to keep it at all,
+/// and what its version can take.
+pub(super) fn set_up(session: &mut Session, stopping: bool) {
+    let kept = session.get_keepalive().is_some() && !stopping;
+    session.set_keepalive(kept.then_some(KEEPALIVE));
+    session.set_pipelining_enabled(true);
+    // RFC 9110 §15.2: no interim response to a client that speaks HTTP/1.0.
+    let old = session.req_header().version < Version::HTTP_11;
+    session.set_ignore_info_resp(old);
 }
 
 /// Decides about a request; `true` when it has been answered.
@@ -26,7 +34,7 @@ pub(super) async fn accept(listeners: &Listeners, session: &mut Session, ctx: &m
     let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
     let listener = local.and_then(|local| listeners.by_local(local));
     identify(session, listener, ctx);
-    match decide(session.req_header(), listener, ctx) {
+    match decide(session.req_header(), local, listener, ctx) {
         Ok(decision) => ctx.decision = Some(decision),
         Err(reason) => {
             ctx.outcome = Outcome::BadRequest;
@@ -52,7 +60,12 @@ fn identify(session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
 }
 
 /// Makes the decision.
-fn decide(header: &RequestHeader, listener: Option<&Listener>, ctx: &mut Context) -> Result<Decision, &'static str> {
+fn decide(
+    header: &RequestHeader,
+    local: Option<SocketAddr>,
+    listener: Option<&Listener>,
+    ctx: &mut Context,
+) -> Result<Decision, &'static str> {
     let target = std::str::from_utf8(header.raw_path()).map_err(|_| "the request target is not text in UTF-8")?;
     let (named, target) = origin_form(target);
     let host = header.headers.get(http::header::HOST).map(HeaderValue::as_bytes);
@@ -62,8 +75,14 @@ fn decide(header: &RequestHeader, listener: Option<&Listener>, ctx: &mut Context
         None => named.or(header.uri.authority().map(http::uri::Authority::as_str)),
     };
     match host {
-        Some(host) if is_authority(host) => host.clone_into(&mut ctx.host),
-        None if header.version < Version::HTTP_11 => {}
+        Some(host) if is_authority(host) => {
+            host.clone_into(&mut ctx.host);
+            ctx.names_host = true;
+        }
+        // A client of HTTP/1.0 need not name a host: it is answered with the address that it found.
+        None if header.version < Version::HTTP_11 => {
+            ctx.host = local.map(|local| local.to_string()).unwrap_or_default();
+        }
         None => return Err("the Host header is missing"),
         Some(_) => return Err("the Host header is not a host"),
     }

@@ -27,8 +27,10 @@ pub struct Context {
     pub request_id: HeaderValue,
     /// Who sent it.
     pub client: Client,
-    /// The authority that the client named.
+    /// The authority that the client named, or the address that it connected to.
     pub host: String,
+    /// Whether the client named it.
+    pub names_host: bool,
     /// What was decided about it.
     pub decision: Option<Decision>,
     /// The server of the current attempt.
@@ -72,6 +74,7 @@ impl Context {
             request_id: new_request_id(),
             client: Client { peer: nobody, trusted: false, address: nobody, scheme: "http" },
             host: String::new(),
+            names_host: false,
             decision: None,
             server: None,
             tried: SmallVec::new(),

@@ -22,7 +22,7 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
     if let (Some((forward, values)), Some(server)) = (ctx.forward(), &ctx.server) {
         let outward = Outward {
             client: &ctx.client,
-            host: HeaderValue::from_str(&ctx.host).ok().filter(|host| !host.is_empty()),
+            host: HeaderValue::from_str(&ctx.host).ok().filter(|_| ctx.names_host),
             scheme: server.scheme,
             authority: &server.authority,
             values,

@@ -51,7 +51,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        accept::keep_alive(session, self.lifecycle.is_stopping());
+        accept::set_up(session, self.lifecycle.is_stopping());
         accept::accept(&self.listeners, session, ctx).await
     }
 

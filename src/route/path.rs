@@ -27,6 +27,9 @@ pub enum PathError {
     /// A byte that a request target must not hold as it is (RFC 3986 §2).
     #[error("the path holds a control character, a space or a `#`")]
     IllegalByte,
+    /// A `%` is not followed by two hexadecimal digits (RFC 3986 §2.1).
+    #[error("the path holds a `%` without two hexadecimal digits")]
+    BadEncoding,
 }
 
 impl<'a> RequestPath<'a> {
@@ -40,6 +43,9 @@ impl<'a> RequestPath<'a> {
         }
         if raw.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
             return Err(PathError::IllegalByte);
+        }
+        if !is_encoded(raw.as_bytes()) {
+            return Err(PathError::BadEncoding);
         }
         Ok(Self { text: normalise(raw)? })
     }
@@ -89,6 +95,12 @@ impl<'a> RequestPath<'a> {
         }
         Some(normalise(&read).map(|text| RequestPath { text: Cow::Owned(text.into_owned()) }))
     }
+}
+
+/// Whether each `%` is followed by two hexadecimal digits.
+fn is_encoded(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', path)
+        .all(|at| matches!(path.get(at + 1..at + 3), Some(digits) if digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// Removes dot segments and merges slashes; borrows when there is nothing to do.
@@ -185,6 +197,8 @@ mod tests {
         assert_eq!(RequestPath::parse("/.."), Err(PathError::AboveRoot));
         assert_eq!(RequestPath::parse("/a/../../b"), Err(PathError::AboveRoot));
         assert_eq!(RequestPath::parse("/a b"), Err(PathError::IllegalByte));
+        assert_eq!(RequestPath::parse("/a%zz"), Err(PathError::BadEncoding));
+        assert_eq!(RequestPath::parse("/a%2"), Err(PathError::BadEncoding));
         assert_eq!(RequestPath::parse("/a#b"), Err(PathError::IllegalByte));
     }
 

@@ -187,7 +187,6 @@ fn via(route: &Route) -> Option<Via> {
     Some(Via {
         host: pattern.names().get(host)?.clone(),
         port: pattern.names().get(port)?.clone(),
-        allow: dynamic.allow.clone(),
         listeners: route.listeners.clone(),
         pattern,
     })
@@ -206,7 +205,7 @@ fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
         matcher: Matcher {
             hosts: vec![crate::route::host::HostPattern::Any],
             paths: vec![path],
-            methods: vec![http::Method::GET],
+            methods: Vec::new(),
             headers: Vec::new(),
         },
         listeners: Vec::new(),

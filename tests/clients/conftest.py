@@ -1,0 +1,47 @@
+"""What every test can ask for. A failed test shows the logs of the programs that were running."""
+
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+
+from processes import Demo, Program, Pylon  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The demo; its `url` is Pylon's."""
+    program = Demo(tmp_path_factory.mktemp("demo"))
+    yield program
+    program.stop()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts programs that live as long as the tests of a file: `start(Pylon, {...})`."""
+    started = []
+
+    def launch(kind, *arguments, **options):
+        program = kind(tmp_path_factory.mktemp(kind.__name__.lower()), *arguments, **options)
+        started.append(program)
+        return program
+
+    yield launch
+    for program in reversed(started):
+        program.stop()
+
+
+@pytest.fixture(scope="module")
+def pylon(start):
+    """Starts a Pylon: `pylon(VARIABLE=...)` or `pylon(config=...)`."""
+    return lambda config=None, **environment: start(Pylon, environment, config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    if report.failed:
+        for program in Program.running:
+            report.sections.append((f"log of {program.name}", program.tail()))
+    return report
