@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -54,6 +54,34 @@ impl Source {
     }
 }
 
+impl Source {
+    /// A hash of what its files hold now, and of which files there are; 0 for a built-in system.
+    #[must_use]
+    pub fn fingerprint(&self, includes: &[PathBuf]) -> u64 {
+        let Self::File(main) = self else { return 0 };
+        let mut hasher = crate::step::StableHasher::default();
+        let included = includes.iter().filter_map(|pattern| glob::glob(&pattern.to_string_lossy()).ok());
+        for path in std::iter::once(main.clone()).chain(included.flatten().filter_map(Result::ok)) {
+            (&path, std::fs::read(&path).ok()).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// The globs of the files that a configuration includes.
+    #[must_use]
+    pub fn includes(&self, loaded: &Loaded) -> Vec<PathBuf> {
+        let Self::File(main) = self else { return Vec::new() };
+        let folder = main.parent().unwrap_or(Path::new(""));
+        loaded.process.include.iter().map(|pattern| folder.join(pattern)).collect()
+    }
+
+    /// The folders in which its files stand, or would stand.
+    fn folders(&self, includes: &[PathBuf]) -> BTreeSet<PathBuf> {
+        let Self::File(main) = self else { return BTreeSet::new() };
+        std::iter::once(main).chain(includes).map(|path| folder_of(path)).collect()
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -80,6 +108,10 @@ pub struct Reloaded {
 pub struct Reloader {
     source: Source,
     started: Loaded,
+    /// The globs of included files, of the configuration that was last read without a problem.
+    includes: std::sync::Mutex<Vec<PathBuf>>,
+    /// What the files held when the configuration in use was read.
+    seen: u64,
     snapshot: Arc<ArcSwap<Snapshot>>,
     metrics: Metrics,
     one_at_a_time: Mutex<()>,
@@ -88,8 +120,9 @@ pub struct Reloader {
 impl Reloader {
     /// A reloader for a process that was started with `started`.
     #[must_use]
-    pub fn new(source: Source, started: Loaded, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
-        Self { source, started, snapshot, metrics, one_at_a_time: Mutex::new(()) }
+    pub fn new(source: Source, started: Loaded, seen: u64, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
+        let includes = std::sync::Mutex::new(source.includes(&started));
+        Self { source, started, includes, seen, snapshot, metrics, one_at_a_time: Mutex::new(()) }
     }
 
     /// The configuration in use.
@@ -123,6 +156,7 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<Reloaded, Report> {
         let loaded = self.source.load()?;
+        *self.includes.lock().unwrap_or_else(PoisonError::into_inner) = self.source.includes(&loaded);
         let current = self.snapshot.load_full();
         let (listeners, compiled) = (Listeners::compile(&loaded), compile(&loaded, Some(&current), &self.metrics));
         let snapshot = match (listeners, compiled) {
@@ -148,38 +182,36 @@ impl Reloader {
 
     /// Reloads whenever the files change, for ever.
     pub async fn watch(self: Arc<Self>) {
-        let Source::File(main) = &self.source else { return };
+        if !matches!(self.source, Source::File(_)) {
+            return;
+        }
         let (changed, mut changes) = mpsc::channel::<()>(1);
         let watcher = notify::recommended_watcher(move |_| {
             let _ = changed.try_send(());
         });
-        let mut watcher = match watcher {
-            Ok(watcher) => Some(watcher),
-            Err(error) => {
-                tracing::warn!(%error, "files are polled, as changes cannot be watched");
-                None
-            }
-        };
+        let mut watcher =
+            watcher.inspect_err(|error| tracing::warn!(%error, "files are polled, as changes cannot be watched")).ok();
         let mut watched = BTreeSet::new();
-        let mut seen = fingerprint(&folders(main, &self.started.files));
+        let mut seen = self.seen;
         loop {
-            let folders = folders(main, &self.started.files);
-            for folder in folders.difference(&watched) {
-                if let Some(Err(error)) = watcher.as_mut().map(|w| w.watch(folder, RecursiveMode::NonRecursive)) {
-                    tracing::warn!(%error, folder = %folder.display(), "the folder cannot be watched, it is polled");
+            let includes = self.includes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for folder in self.source.folders(&includes) {
+                let watching = watcher.as_mut().map(|w| w.watch(&folder, RecursiveMode::NonRecursive));
+                if matches!(watching, Some(Ok(()))) && watched.insert(folder.clone()) {
+                    tracing::debug!(folder = %folder.display(), "watched for changes");
                 }
             }
-            watched.extend(folders.iter().cloned());
+            let now = self.source.fingerprint(&includes);
+            if now != seen {
+                seen = now;
+                let _ = self.reload().await;
+                continue;
+            }
             tokio::select! {
                 _ = changes.recv() => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(POLL) => {}
             }
             while changes.try_recv().is_ok() {}
-            let now = fingerprint(&folders);
-            if now != seen {
-                seen = now;
-                let _ = self.reload().await;
-            }
         }
     }
 }
@@ -205,28 +237,28 @@ fn changed_process_keys(started: &Loaded, now: &Loaded) -> Vec<&'static str> {
     keys.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
 }
 
-/// The folders in which the files of a configuration stand.
-fn folders(main: &Path, files: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let parent = |path: &Path| match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    std::iter::once(main).chain(files.iter().map(PathBuf::as_path)).map(parent).collect()
+/// The folder of a path, which may be a glob: what stands before its first wildcard.
+fn folder_of(path: &Path) -> PathBuf {
+    let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let plain: PathBuf = path.components().take_while(|part| !wild(part)).collect();
+    let folder = if plain.as_path() == path { plain.parent().map(Path::to_path_buf) } else { Some(plain) };
+    folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// A hash of all YAML files in some folders. Links are followed, so that the swap of a mounted `ConfigMap` is seen.
-fn fingerprint(folders: &BTreeSet<PathBuf>) -> u64 {
-    let mut hasher = crate::step::StableHasher::default();
-    for folder in folders {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        for path in paths {
-            let yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
-            if let Some(content) = yaml.then(|| std::fs::read(&path).ok()).flatten() {
-                (&path, content).hash(&mut hasher);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_end_before_wildcards() {
+        for (path, folder) in [
+            ("pylon.yaml", "."),
+            ("/etc/pylon/pylon.yaml", "/etc/pylon"),
+            ("/etc/pylon/conf.d/*.yaml", "/etc/pylon/conf.d"),
+            ("conf.d/*/x.yaml", "conf.d"),
+            ("*.yaml", "."),
+        ] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
         }
     }
-    hasher.finish()
 }

@@ -10,7 +10,7 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_proxy::http_proxy_service;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::config::{Loaded, LogFormat, Workers};
@@ -58,6 +58,7 @@ pub struct Process {
     control: tokio::runtime::Runtime,
     access: AccessLog,
     lifecycle: Arc<Lifecycle>,
+    hangups: Signal,
 }
 
 impl Process {
@@ -66,7 +67,21 @@ impl Process {
     /// # Errors
     /// What is wrong, and the cure.
     pub fn prepare(source: &Source) -> Result<Self, StartError> {
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::System(format!("cannot start threads: {error}")))?;
+        // From here on a HUP is kept for when it can be served; by itself it would end the process.
+        let hangups = control
+            .block_on(async { signal(SignalKind::hangup()) })
+            .map_err(|error| StartError::System(format!("cannot handle signals: {error}")))?;
+        let first_look = source.fingerprint(&[]);
         let loaded = source.load()?;
+        let includes = source.includes(&loaded);
+        // A change while the files were being read is seen by the first look of the watch.
+        let seen = if first_look == source.fingerprint(&[]) { source.fingerprint(&includes) } else { first_look };
         let log = &loaded.process.log;
         let json = log.format == Some(LogFormat::Json);
         crate::observe::start_log(log.level.as_deref().unwrap_or("info"), json)
@@ -84,12 +99,6 @@ impl Process {
         for listener in listeners.all() {
             claim(listener)?;
         }
-        let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(|error| StartError::System(format!("cannot start threads: {error}")))?;
         let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
         let access = if log.access.as_ref().is_none_or(|on| on.0) {
             AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))?
@@ -102,7 +111,8 @@ impl Process {
         say_left_out(&snapshot);
         metrics.config_in_use(&snapshot.hash);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let reloader = Arc::new(Reloader::new(source.clone(), loaded.clone(), Arc::clone(&snapshot), metrics.clone()));
+        let reloader =
+            Arc::new(Reloader::new(source.clone(), loaded.clone(), seen, Arc::clone(&snapshot), metrics.clone()));
         let process = Self {
             listeners: Arc::new(listeners),
             loaded,
@@ -111,6 +121,7 @@ impl Process {
             control,
             access,
             lifecycle: Arc::default(),
+            hangups,
         };
         if let Some(address) = admin {
             process.start_admin(address, metrics)?;
@@ -143,8 +154,14 @@ impl Process {
             Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Workers::Exactly(count) => usize::from(count.max(1)),
         };
-        let conf =
-            ServerConf { threads, work_stealing: false, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
+        let conf = ServerConf {
+            threads,
+            // Idle upstream connections are watched by a task; on runtimes of one thread each, it often still holds a
+            // connection when another thread wants to reuse it, and a new one has to be made.
+            work_stealing: true,
+            upstream_keepalive_pool_size: 256,
+            ..ServerConf::default()
+        };
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
         let gateway = Gateway {
@@ -169,10 +186,16 @@ impl Process {
         }
         server.add_service(service);
         self.control.spawn(Arc::clone(&self.reloader).watch());
-        self.control.spawn(reload_on_hangup(Arc::clone(&self.reloader)));
+        self.control.spawn(reload_on_hangup(Arc::clone(&self.reloader), self.hangups));
         let addresses: Vec<String> = self.listeners.all().iter().map(|l| l.address.to_string()).collect();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = threads, listening = ?addresses, "ready");
-        server.run(RunArgs { shutdown_signal: Box::new(Signals { lifecycle: Arc::clone(&self.lifecycle), grace }) });
+        server.run(RunArgs {
+            shutdown_signal: Box::new(Signals {
+                lifecycle: Arc::clone(&self.lifecycle),
+                access: self.access.clone(),
+                grace,
+            }),
+        });
         Ok(())
     }
 }
@@ -204,8 +227,7 @@ fn claim(listener: &Listener) -> Result<(), StartError> {
     })
 }
 
-async fn reload_on_hangup(reloader: Arc<Reloader>) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+async fn reload_on_hangup(reloader: Arc<Reloader>, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         let _ = reloader.reload().await;
     }
@@ -214,6 +236,7 @@ async fn reload_on_hangup(reloader: Arc<Reloader>) {
 /// TERM lets requests finish, INT stops at once.
 struct Signals {
     lifecycle: Arc<Lifecycle>,
+    access: AccessLog,
     grace: Duration,
 }
 
@@ -236,6 +259,9 @@ impl ShutdownSignalWatch for Signals {
             () = finished => {}
             _ = interrupt.recv() => tracing::info!("stopping at once"),
         }
-        ShutdownSignal::FastShutdown
+        // All that was under way has ended. Pingora's own shutdown would now wait for its threads, and its listeners
+        // may spin on runtimes that are gone: the process ends here.
+        self.access.flush();
+        std::process::exit(0)
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{say, say_error};
+use crate::config::STAND_ALONE;
 use crate::demo::{Ports, start_on, tour};
 use crate::reload::Source;
 use crate::server::Process;
@@ -38,7 +39,7 @@ impl Demo {
             stand_ins.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         variables.insert("PYLON_LISTEN".to_owned(), self.listen.clone());
         variables.insert("PYLON_ADMIN_LISTEN".to_owned(), self.admin.clone());
-        let source = Source::System { name: "pai".to_owned(), variables: Some(variables) };
+        let source = Source::System { name: STAND_ALONE.to_owned(), variables: Some(variables) };
         let process = match Process::prepare(&source) {
             Ok(process) => process,
             Err(error) => {

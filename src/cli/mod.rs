@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::STAND_ALONE;
 use crate::reload::Source;
 use crate::server::Process;
 
@@ -43,7 +44,7 @@ impl Which {
             (None, Some(name)) => Source::system(name),
             (None, None) => {
                 let default = PathBuf::from(DEFAULT_FILE);
-                if default.exists() { Source::File(default) } else { Source::system("pai") }
+                if default.exists() { Source::File(default) } else { Source::system(STAND_ALONE) }
             }
         }
     }

@@ -15,7 +15,7 @@ use super::value::Cidr;
 pub struct Entry<T> {
     /// What was written.
     pub value: T,
-    /// Which of [`Loaded::documents`] it stands in.
+    /// Which of the documents it stands in.
     pub document: usize,
     /// Its path there.
     pub at: KeyPath,

@@ -19,5 +19,5 @@ pub use expand::{Env, Variables};
 pub use loaded::{Entry, LeftOut, Loaded};
 pub use read::{OneOrMany, StringOr};
 pub use report::{KeyPath, Place, Problem, Report};
-pub use source::{BUILT_IN, EXAMPLE, built_in};
+pub use source::{BUILT_IN, EXAMPLE, STAND_ALONE, built_in};
 pub use spec::*;

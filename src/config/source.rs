@@ -3,6 +3,9 @@
 /// The built-in systems, by name: what `systems:` and `pylon run --system` can take.
 pub const BUILT_IN: [(&str, &str); 1] = [("pai", include_str!("../../conf/pai.yaml"))];
 
+/// The system of the stand-alone mode.
+pub const STAND_ALONE: &str = "pai";
+
 /// The commented example that a user copies.
 pub const EXAMPLE: &str = include_str!("../../conf/pylon.yaml");
 

@@ -48,10 +48,17 @@ pub struct AccessRecord {
     pub duration: Duration,
 }
 
+/// What goes through the queue.
+enum Entry {
+    Record(SystemTime, Box<AccessRecord>),
+    /// All that came before is to be written, then this is to be answered.
+    Flush(SyncSender<()>),
+}
+
 /// Where records go.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
-    queue: Option<SyncSender<(SystemTime, AccessRecord)>>,
+    queue: Option<SyncSender<Entry>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -75,9 +82,17 @@ impl AccessLog {
     /// Hands a record over, or drops it when the writer cannot follow.
     pub fn write(&self, record: AccessRecord) {
         if let Some(queue) = &self.queue
-            && queue.try_send((SystemTime::now(), record)).is_err()
+            && queue.try_send(Entry::Record(SystemTime::now(), Box::new(record))).is_err()
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits, for a second at most, until all records are written.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.queue.as_ref().is_some_and(|queue| queue.try_send(Entry::Flush(done)).is_ok()) {
+            let _ = written.recv_timeout(Duration::from_secs(1));
         }
     }
 
@@ -88,25 +103,32 @@ impl AccessLog {
     }
 }
 
-fn write_all(records: &Receiver<(SystemTime, AccessRecord)>) {
+fn write_all(records: &Receiver<Entry>) {
     let mut buffer = Vec::with_capacity(64 * 1024);
     while let Ok(first) = records.recv() {
         buffer.clear();
-        push_line(&mut buffer, &first);
-        while buffer.len() < 60 * 1024 {
-            match records.try_recv() {
-                Ok(next) => push_line(&mut buffer, &next),
-                Err(_) => break,
+        let mut flushed = Vec::new();
+        let mut next = Some(first);
+        while let Some(entry) = next.take() {
+            match entry {
+                Entry::Record(time, record) => push_line(&mut buffer, time, &record),
+                Entry::Flush(done) => flushed.push(done),
+            }
+            if buffer.len() < 60 * 1024 {
+                next = records.try_recv().ok();
             }
         }
         let mut out = std::io::stdout().lock();
         if out.write_all(&buffer).and_then(|()| out.flush()).is_err() {
             return;
         }
+        for done in flushed {
+            let _ = done.try_send(());
+        }
     }
 }
 
-fn push_line(buffer: &mut Vec<u8>, (time, record): &(SystemTime, AccessRecord)) {
+fn push_line(buffer: &mut Vec<u8>, time: SystemTime, record: &AccessRecord) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let line = serde_json::json!({
         "time": since.as_secs_f64(),

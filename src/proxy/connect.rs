@@ -13,7 +13,7 @@ use super::context::ServerInUse;
 use crate::observe::Outcome;
 use crate::snapshot::{Target, TargetRule, Timeouts};
 use crate::step::dynamic::DynamicTarget;
-use crate::upstream::{Upstream, discovery, peer};
+use crate::upstream::{Upstream, discovery, peer, upgrade};
 
 /// How many addresses are tried before a request fails.
 const ATTEMPTS: usize = 3;
@@ -35,6 +35,9 @@ pub(super) async fn choose(session: &mut Session, ctx: &mut Context) -> Result<B
     };
     if let Some((forward, _)) = ctx.forward() {
         set_timeouts(&mut peer, forward.timeouts);
+    }
+    if session.is_upgrade_req() {
+        upgrade::prepare(&mut peer);
     }
     if is_other_upgrade(session) {
         peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;

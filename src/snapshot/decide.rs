@@ -125,25 +125,6 @@ impl Refusal {
     }
 }
 
-/// How a route fared in a decision, for `explain`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trace {
-    /// It won.
-    Won,
-    /// It matches as well, but less specifically.
-    LessSpecific,
-    /// It is not served on this listener.
-    OtherListener,
-    /// Its host pattern does not fit.
-    Host,
-    /// Its path pattern does not fit.
-    Path,
-    /// Its methods do not fit.
-    Method,
-    /// A header condition does not hold.
-    Header(String),
-}
-
 impl Decision {
     /// What templates are filled in with.
     #[must_use]
@@ -216,49 +197,15 @@ impl Snapshot {
     fn nothing_found(&self, table: &RouteTable, request: &Request<'_>, path: &str) -> Refusal {
         let mut methods: Vec<Method> = Vec::new();
         table.find(request.host, path, |route| {
-            methods.extend(self.routes[route].matcher.methods.iter().cloned());
+            let matcher = &self.routes[route].matcher;
+            if !matcher.accepts_method(request.method) {
+                methods.extend(matcher.methods.iter().cloned());
+            }
             false
         });
         methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         methods.dedup();
         if methods.is_empty() { Refusal::NoRoute } else { Refusal::MethodNotAllowed(methods) }
-    }
-
-    /// How each route fared, for people.
-    #[must_use]
-    pub fn trace(&self, request: &Request<'_>, decision: &Decision) -> Vec<Trace> {
-        let winner = decision.route.as_ref().map(|(_, found)| found.route);
-        let trace = |(index, route): (usize, &Arc<Route>)| {
-            if winner == Some(index) { Trace::Won } else { self.loses(index, route, request, &decision.path) }
-        };
-        self.routes.iter().enumerate().map(trace).collect()
-    }
-
-    fn loses(&self, index: usize, route: &Route, request: &Request<'_>, path: &str) -> Trace {
-        let matcher = &route.matcher;
-        let host = crate::route::host::normalise(request.host);
-        let mut here = false;
-        self.tables.of(request.listener).find(request.host, path, |candidate| {
-            here |= candidate == index;
-            false
-        });
-        if here {
-            if !matcher.accepts_method(request.method) {
-                return Trace::Method;
-            }
-            return match matcher.headers.iter().find(|c| !c.holds(request.headers)) {
-                Some(condition) => Trace::Header(condition.name.to_string()),
-                None => Trace::LessSpecific,
-            };
-        }
-        let named = request.listener.is_some_and(|name| route.listeners.iter().any(|l| l == name));
-        if !route.listeners.is_empty() && !named {
-            Trace::OtherListener
-        } else if matcher.hosts.iter().any(|pattern| pattern.matches(&host)) {
-            Trace::Path
-        } else {
-            Trace::Host
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod decide;
 mod outward;
 mod route;
 mod steps;
+mod trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use crate::step::forwarded::TrustedProxies;
 use crate::upstream::Upstream;
 
 pub use compile::compile;
-pub use decide::{Decision, Forwarding, Refusal, Request, Target, Trace, Verdict, path_of, query_of};
+pub use decide::{Decision, Forwarding, Refusal, Request, Target, Verdict, path_of, query_of};
 pub use outward::{Outward, Prefix};
 pub use route::{Action, Forward, HostHeader, Route, TargetRule, Timeouts};
+pub use trace::Trace;
 
 /// A compiled configuration.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Pools of servers: which addresses they have now, and which one the next request goes to.
 
 pub(crate) mod discovery;
+pub(crate) mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

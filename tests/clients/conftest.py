@@ -1,5 +1,6 @@
 """What every test can ask for. A failed test shows the logs of the programs that were running."""
 
+import contextlib
 import sys
 
 import pytest
@@ -20,16 +21,14 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Starts programs that live as long as the tests of a file: `start(Pylon, {...})`."""
-    started = []
+    with contextlib.ExitStack() as started:
 
-    def launch(kind, *arguments, **options):
-        program = kind(tmp_path_factory.mktemp(kind.__name__.lower()), *arguments, **options)
-        started.append(program)
-        return program
+        def launch(kind, *arguments, **options):
+            program = kind(tmp_path_factory.mktemp(kind.__name__.lower()), *arguments, **options)
+            started.callback(program.stop)
+            return program
 
-    yield launch
-    for program in reversed(started):
-        program.stop()
+        yield launch
 
 
 @pytest.fixture(scope="module")

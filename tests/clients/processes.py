@@ -108,7 +108,9 @@ class Pylon(Program):
             environment |= {"PYLON_LISTEN": self.authority, "PYLON_ADMIN_LISTEN": self.admin}
         else:
             file = pathlib.Path(directory) / f"pylon-{free_port()}.yaml"
-            file.write_text(f"listeners: [{{ address: {self.authority} }}]\nadmin: {{ address: {self.admin} }}\n{config}")
+            file.write_text(
+                f"listeners: [{{ address: {self.authority} }}]\nadmin: {{ address: {self.admin} }}\n{config}"
+            )
             arguments += ["-c", file]
         self.url = f"http://{self.authority}"
         super().__init__(arguments, directory, ready=answers(f"{self.url}/healthz"), environment=environment)

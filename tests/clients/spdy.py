@@ -25,7 +25,14 @@ ANSWERS = {
         "kind": "APIResourceList",
         "groupVersion": "v1",
         "resources": [
-            {"name": "pods", "singularName": "pod", "namespaced": True, "kind": "Pod", "verbs": VERBS, "shortNames": ["po"]},
+            {
+                "name": "pods",
+                "singularName": "pod",
+                "namespaced": True,
+                "kind": "Pod",
+                "verbs": VERBS,
+                "shortNames": ["po"],
+            },
             {"name": "pods/exec", "singularName": "", "namespaced": True, "kind": "PodExecOptions", "verbs": VERBS},
         ],
     },

@@ -6,6 +6,7 @@ import random
 import zlib
 
 import pytest
+
 from processes import wait_until
 from upstreams import Repeats, Sink, Source, Upstream, read_head
 

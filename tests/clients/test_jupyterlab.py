@@ -13,9 +13,10 @@ from urllib.parse import urljoin
 
 import pytest
 import requests
-from processes import Program, answers, free_port
 from websockets import InvalidStatus
 from websockets.sync.client import connect
+
+from processes import Program, answers, free_port
 
 TOKEN = "a-token-for-tests"
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -108,7 +109,9 @@ def test_a_stranger_is_sent_to_the_login_page(base):
 
 def test_the_page_is_complete(browser, base):
     page = browser.get("lab").text
-    config = json.loads(re.search(r'<script id="jupyter-config-data" type="application/json">(.*?)</script>', page, re.S)[1])
+    config = json.loads(
+        re.search(r'<script id="jupyter-config-data" type="application/json">(.*?)</script>', page, re.S)[1]
+    )
     assert urljoin(base, config["baseUrl"]) == base
     assets = re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']([^"']+)""", page)
     assert any("main" in asset for asset in assets)
@@ -181,7 +184,14 @@ def request(code):
         "date": "2024-01-01T00:00:00Z",
     }
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-    return {"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content, "buffers": []}
+    return {
+        "channel": "shell",
+        "header": header,
+        "parent_header": {},
+        "metadata": {},
+        "content": content,
+        "buffers": [],
+    }
 
 
 def pack(message):
@@ -236,7 +246,10 @@ def test_a_link_from_a_page_is_followed(browser):
 
 def test_another_sites_page_gets_nothing(browser, kernel):
     foreign = {"Origin": "http://evil.test", "Referer": "http://evil.test/page"}
-    with pytest.raises(InvalidStatus, match="403"), browser.socket(f"api/kernels/{kernel}/channels", origin="http://evil.test"):
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        browser.socket(f"api/kernels/{kernel}/channels", origin="http://evil.test"),
+    ):
         pass
     answer = requests.post(f"{browser.base}api/kernels", cookies=browser.cookies, headers=foreign, json={}, timeout=30)
     assert answer.status_code in (403, 404), answer.text

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 import spdy
 
 KUBECTL = shutil.which("kubectl") or "kubectl"

@@ -79,7 +79,12 @@ def test_logs_are_followed(api):
 
 def test_exec_runs_to_its_end(api):
     output = stream(
-        api.connect_get_namespaced_pod_exec, "worker-0", "default", command=["echo", "a b", "ü%"], stdout=True, stderr=True
+        api.connect_get_namespaced_pod_exec,
+        "worker-0",
+        "default",
+        command=["echo", "a b", "ü%"],
+        stdout=True,
+        stderr=True,
     )
     assert "You asked for: echo a b ü%" in output
 

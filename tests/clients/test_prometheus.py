@@ -6,6 +6,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
+
 from processes import Program, Pylon, answers, free_port, wait_until
 
 

@@ -10,10 +10,11 @@ import httpx
 import pytest
 import requests
 import trustme
-from processes import free_port
-from upstreams import Recorder
 from websockets.sync.client import connect
 from websockets.sync.server import serve
+
+from processes import free_port
+from upstreams import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +92,8 @@ def test_pages_uploads_and_downloads(web):
 
 
 def test_a_streamed_upload_ends_once(pylon, environment, context):
-    # HTTP/2 needs no length and ends with an empty frame. Towards an HTTP/1.1 upstream that is one last chunk; what came
-    # after it would be taken for the next request of the connection.
+    # HTTP/2 needs no length and ends with an empty frame. Towards an HTTP/1.1 upstream that is one last chunk; what
+    # came after it would be taken for the next request of the connection.
     with Recorder() as upstream:
         tls = f"127.0.0.1:{free_port()}"
         pylon(PAI_WEB_PORTAL_URI=upstream.url, PYLON_LISTEN_TLS=tls, **environment)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 
 import pytest
@@ -9,6 +10,8 @@ from websockets import ConnectionClosed
 from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import connect
 from websockets.sync.server import serve
+
+from upstreams import Upstream, read_head
 
 MIB = 1024 * 1024
 
@@ -52,7 +55,11 @@ def test_the_demo_echoes(demo):
         assert socket.recv(timeout=10) == "hello"
 
 
-@pytest.mark.parametrize("message", ["", "grüße", "x" * MIB, b"", bytes(range(256)), os.urandom(MIB)], ids=lambda m: f"{type(m).__name__}-{len(m)}")
+@pytest.mark.parametrize(
+    "message",
+    ["", "grüße", "x" * MIB, b"", bytes(range(256)), os.urandom(MIB)],
+    ids=lambda m: f"{type(m).__name__}-{len(m)}",
+)
 def test_messages_arrive_unchanged(url, message):
     with open_socket(f"{url}/echo", compression=None) as socket:
         socket.send(message)
@@ -107,6 +114,47 @@ def test_a_server_that_vanishes_ends_the_clients_connection(url):
     with open_socket(f"{url}/vanishes") as socket, pytest.raises(ConnectionClosed) as caught:
         socket.recv(timeout=10)
     assert caught.value.rcvd is None
+
+
+class Switches(Upstream):
+    """Answers GETs, and switches protocols for who asks, to give back what comes."""
+
+    def serve(self, connection):
+        while head := read_head(connection)[0]:
+            if b"pgrade: websocket" in head:
+                switching = b"HTTP/1.1 101 Switching Protocols\r\n"
+                connection.sendall(switching + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                while data := connection.recv(65_536):
+                    connection.sendall(data)
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def test_a_handshake_on_a_reused_connection_lasts(pylon):
+    # A quick upstream answers on a kept connection before the end of the request's empty body is dealt with: that end
+    # is not the end of the conversation. Which comes first is chance, hence the many rounds.
+    plain = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with Switches() as upstream:
+        host, port = pylon(PAI_WEB_PORTAL_URI=upstream.url).authority.split(":")
+
+        def ask(request):
+            connection = socket.create_connection((host, int(port)), timeout=10)
+            connection.sendall(request)
+            return connection
+
+        for number in range(2000):
+            with ask(plain) as connection:
+                while connection.recv(65_536):
+                    pass
+            with ask(upgrade) as connection:
+                head, rest = read_head(connection)
+                assert head.startswith(b"HTTP/1.1 101 "), head
+                connection.sendall(b"still there")
+                while rest != b"still there":
+                    more = connection.recv(100)
+                    assert more, f"closed in round {number}"
+                    rest += more
 
 
 def test_many_messages_both_ways_on_many_sockets_at_once(url):

@@ -23,7 +23,7 @@ use decode::Decoder;
 pub const SLICE: usize = 64 * 1024;
 
 /// What one call of [`Pipeline::push`] may hand back unless [`Pipeline::with_limit`] says otherwise: 64 MiB.
-pub const DEFAULT_LIMIT: usize = 64 * 1024 * 1024;
+pub const DEFAULT_LIMIT: usize = 80 * 1024 * 1024;
 
 /// Scratch buffers above this size are given back after the call that needed them.
 const KEEP_SCRATCH: usize = 4 * SLICE;
