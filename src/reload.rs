@@ -158,15 +158,7 @@ impl Reloader {
         let loaded = self.source.load()?;
         *self.includes.lock().unwrap_or_else(PoisonError::into_inner) = self.source.includes(&loaded);
         let current = self.snapshot.load_full();
-        let (listeners, compiled) = (Listeners::compile(&loaded), compile(&loaded, Some(&current), &self.metrics));
-        let snapshot = match (listeners, compiled) {
-            (Ok(_), Ok(snapshot)) => snapshot,
-            (Err(mut report), Err(other)) => {
-                report.extend(other);
-                return Err(report);
-            }
-            (Err(report), _) | (_, Err(report)) => return Err(report),
-        };
+        let (_, snapshot) = compile_all(&loaded, Some(&current), &self.metrics)?;
         let needs_restart = changed_process_keys(&self.started, &loaded);
         if snapshot.hash == current.hash {
             self.metrics.config_in_use(&current.hash);
@@ -213,6 +205,25 @@ impl Reloader {
             }
             while changes.try_recv().is_ok() {}
         }
+    }
+}
+
+/// Compiles listeners and routes, and reports the problems of both.
+///
+/// # Errors
+/// All problems, each with its place.
+pub fn compile_all(
+    loaded: &Loaded,
+    previous: Option<&Snapshot>,
+    metrics: &Metrics,
+) -> Result<(Listeners, Snapshot), Report> {
+    match (Listeners::compile(loaded), compile(loaded, previous, metrics)) {
+        (Ok(listeners), Ok(snapshot)) => Ok((listeners, snapshot)),
+        (Err(mut report), Err(other)) => {
+            report.extend(other);
+            Err(report)
+        }
+        (Err(report), _) | (_, Err(report)) => Err(report),
     }
 }
 

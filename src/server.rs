@@ -18,8 +18,8 @@ use crate::lifecycle::Lifecycle;
 use crate::listen::{Listener, Listeners};
 use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
-use crate::reload::{Reloader, Source, start_upstreams};
-use crate::snapshot::{Snapshot, compile};
+use crate::reload::{Reloader, Source, compile_all, start_upstreams};
+use crate::snapshot::Snapshot;
 
 /// The status of a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIG: u8 = 78;
@@ -67,12 +67,7 @@ impl Process {
     /// # Errors
     /// What is wrong, and the cure.
     pub fn prepare(source: &Source) -> Result<Self, StartError> {
-        let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(|error| StartError::System(format!("cannot start threads: {error}")))?;
+        let control = control_runtime()?;
         // From here on a HUP is kept for when it can be served; by itself it would end the process.
         let hangups = control
             .block_on(async { signal(SignalKind::hangup()) })
@@ -87,15 +82,7 @@ impl Process {
         crate::observe::start_log(log.level.as_deref().unwrap_or("info"), json)
             .map_err(|error| StartError::System(format!("log.level: {error}")))?;
         let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
-        let (listeners, compiled) = (Listeners::compile(&loaded), compile(&loaded, None, &metrics));
-        let (listeners, snapshot) = match (listeners, compiled) {
-            (Ok(listeners), Ok(snapshot)) => (listeners, snapshot),
-            (Err(mut report), Err(other)) => {
-                report.extend(other);
-                return Err(report.into());
-            }
-            (Err(report), _) | (_, Err(report)) => return Err(report.into()),
-        };
+        let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
         for listener in listeners.all() {
             claim(listener)?;
         }
@@ -198,6 +185,16 @@ impl Process {
         });
         Ok(())
     }
+}
+
+/// The runtime of all that is not a request: admin port, reload, look-ups, signals.
+fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System(format!("cannot start threads: {error}")))
 }
 
 /// Says what was left out: the causes, and how many routes followed.
