@@ -83,9 +83,9 @@ impl Explain {
         let decision = snapshot.decide(&request);
         let explained = Explained { snapshot: &snapshot, request: &request, decision: &decision, client };
         if self.json {
-            say(&explained.json().to_string());
+            say(&loaded.redact(&explained.json().to_string()));
         } else {
-            say(explained.text().trim_end());
+            say(loaded.redact(explained.text().trim_end()).as_str());
         }
         ExitCode::SUCCESS
     }

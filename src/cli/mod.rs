@@ -20,7 +20,7 @@ const DEFAULT_FILE: &str = "/etc/pylon/pylon.yaml";
 
 /// The one entry point of a shielded cluster.
 #[derive(Debug, Parser)]
-#[command(name = "pylon", version, about, disable_version_flag = true, max_term_width = 100)]
+#[command(name = "pylon", version, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -29,8 +29,9 @@ struct Cli {
 /// Which configuration.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Which {
-    /// The configuration file; default: /etc/pylon/pylon.yaml where it exists, else the built-in system.
-    #[arg(short, long, value_name = "FILE", env = "PYLON_CONFIG")]
+    /// The configuration file; default: what `PYLON_CONFIG` names, else /etc/pylon/pylon.yaml where it exists, else the
+    /// built-in system.
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Run a built-in system from the environment, in place of a file.
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
@@ -43,6 +44,9 @@ impl Which {
             (Some(path), _) => Source::File(path.clone()),
             (None, Some(name)) => Source::system(name),
             (None, None) => {
+                if let Some(named) = std::env::var_os("PYLON_CONFIG").filter(|named| !named.is_empty()) {
+                    return Source::File(PathBuf::from(named));
+                }
                 let default = PathBuf::from(DEFAULT_FILE);
                 if default.exists() { Source::File(default) } else { Source::system(STAND_ALONE) }
             }

@@ -55,10 +55,11 @@ pub fn load_system(system: &str, variables: &dyn Variables) -> Result<Loaded, Re
 pub fn unknown_name<S: AsRef<str>>(kind: &str, name: &str, known: impl IntoIterator<Item = S>) -> String {
     let known: Vec<String> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
     let nearest = super::read::nearest(name, known.iter().map(String::as_str));
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match nearest {
-        Some(meant) => format!("`{name}` is not the name of a {kind}; did you mean `{meant}`?"),
-        None if known.is_empty() => format!("`{name}` is not the name of a {kind}; there is none yet"),
-        None => format!("`{name}` is not the name of a {kind}; there are {}", known.join(", ")),
+        Some(meant) => format!("`{name}` is not the name of {article} {kind}; did you mean `{meant}`?"),
+        None if known.is_empty() => format!("`{name}` is not the name of {article} {kind}; there is none yet"),
+        None => format!("`{name}` is not the name of {article} {kind}; there are {}", known.join(", ")),
     }
 }
 
@@ -213,6 +214,7 @@ impl<'v> Loader<'v> {
             self.bundles = own;
         }
         let mut problems: Vec<(KeyPath, String)> = Vec::new();
+        let mut copied: Vec<(KeyPath, KeyPath)> = Vec::new();
         let routes = document.value_mut().get_mut("routes").and_then(Value::as_sequence_mut);
         for (index, route) in routes.into_iter().flatten().enumerate() {
             let Some(route) = route.as_mapping_mut() else { continue };
@@ -224,6 +226,9 @@ impl<'v> Loader<'v> {
                         for (key, value) in bundle {
                             if !route.contains_key(key) {
                                 route.insert(key.clone(), value.clone());
+                                let key = key.as_str().unwrap_or_default();
+                                let from = KeyPath::root().then("defaults").then(name).then(key);
+                                copied.push((from, KeyPath::root().then("routes").then(index).then(key)));
                             }
                         }
                     }
@@ -234,6 +239,9 @@ impl<'v> Loader<'v> {
                     }
                 }
             }
+        }
+        for (from, to) in copied {
+            document.mark_copied(&from, &to);
         }
         for (at, message) in problems {
             self.report.push(document.problem(at, message));

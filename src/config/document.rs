@@ -158,6 +158,18 @@ impl Document {
         self.secrets.insert(path);
     }
 
+    /// Takes the marks of a node over for its copy at another path.
+    pub fn mark_copied(&mut self, from: &KeyPath, to: &KeyPath) {
+        let moved = |path: &KeyPath| {
+            let tail: KeyPath = path.segments().iter().skip(from.segments().len()).cloned().collect();
+            from.contains(path).then(|| to.join(&tail))
+        };
+        let secrets: Vec<KeyPath> = self.secrets.iter().filter_map(moved).collect();
+        let unexpanded: Vec<KeyPath> = self.unexpanded.iter().filter_map(moved).collect();
+        self.secrets.extend(secrets);
+        self.unexpanded.extend(unexpanded);
+    }
+
     /// The scalars marked as secret.
     #[must_use]
     pub fn secrets(&self) -> &BTreeSet<KeyPath> {

@@ -105,7 +105,27 @@ impl Loaded {
         }
     }
 
-    /// The configuration in effect, as YAML: variables expanded, systems and includes merged.
+    /// A text with every secret value in it blotted out.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let secrets = self.documents.iter().flat_map(|document| {
+            document.secrets().iter().filter_map(|path| document.get(path).and_then(serde_yaml::Value::as_str))
+        });
+        let secrets = secrets.filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    fn redact_value(&self, value: &mut serde_yaml::Value) {
+        match value {
+            serde_yaml::Value::String(text) => *text = self.redact(text),
+            serde_yaml::Value::Sequence(list) => list.iter_mut().for_each(|inner| self.redact_value(inner)),
+            serde_yaml::Value::Mapping(map) => map.iter_mut().for_each(|(_, inner)| self.redact_value(inner)),
+            _ => {}
+        }
+    }
+
+    /// The configuration in effect, as YAML: variables expanded, systems and includes merged, secrets
+    /// blotted out.
     ///
     /// # Errors
     /// When it cannot be written as YAML: a fault of this program.
@@ -115,6 +135,8 @@ impl Loaded {
             listeners: Vec<&'a ListenerSpec>,
             admin: &'a Option<super::spec::AdminSpec>,
             workers: super::spec::Workers,
+            grace_period: &'a Option<super::value::Span>,
+            log: &'a super::spec::LogSpec,
             #[serde(flatten)]
             routing: Routing<'a>,
         }
@@ -122,10 +144,17 @@ impl Loaded {
             listeners: self.listeners.iter().map(|entry| &entry.value).collect(),
             admin: &self.process.admin,
             workers: self.process.workers,
+            grace_period: &self.process.grace_period,
+            log: &self.process.log,
             routing: self.routing(),
         };
         let mut value = serde_yaml::to_value(effective)?;
+        // What bundles gave is in the routes already.
+        for route in value.get_mut("routes").and_then(serde_yaml::Value::as_sequence_mut).into_iter().flatten() {
+            route.as_mapping_mut().and_then(|route| route.remove("use"));
+        }
         prune(&mut value);
+        self.redact_value(&mut value);
         serde_yaml::to_string(&value)
     }
 

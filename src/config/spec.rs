@@ -311,7 +311,7 @@ pub enum TargetForm {
 }
 
 /// Header changes in both directions.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadersSpec {
     /// Towards the upstream, after Pylon's own (`X-Forwarded-For` …) are in place.
@@ -321,7 +321,7 @@ pub struct HeadersSpec {
 }
 
 /// Changes of headers: first `remove`, then `set`, then `add`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderEditsSpec {
     /// Names to remove.

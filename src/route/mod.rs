@@ -9,6 +9,7 @@ mod pattern;
 pub mod public;
 mod table;
 pub mod template;
+mod tie;
 
 pub use path::{PathError, RequestPath};
 pub use pattern::PathPattern;

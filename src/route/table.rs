@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::host::{self, HostPattern};
 use super::path;
 use super::pattern::{Part, PathPattern, Segment, match_parts};
+use super::tie;
 
 /// What a request must be for a route to match it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +63,12 @@ impl Matcher {
     }
 
     /// How specific method and headers are.
-    fn rank(&self) -> (bool, usize) {
+    pub(super) fn rank(&self) -> (bool, usize) {
         (!self.methods.is_empty(), self.headers.len())
     }
 
     /// Whether some request could satisfy the method and header conditions of both.
-    fn overlaps(&self, other: &Self) -> bool {
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
             || self.methods.iter().any(|m| other.methods.contains(m));
@@ -145,6 +146,7 @@ impl RouteTable {
         let mut table = Self::default();
         let mut conflicts = Vec::new();
         let matchers: HashMap<usize, &Matcher> = routes.clone().collect();
+        tie::find(&routes.clone().collect::<Vec<_>>(), &mut conflicts);
         for (route, matcher) in routes {
             for host in &matcher.hosts {
                 let root = table.root(host);
@@ -212,7 +214,7 @@ impl Node {
                 node.insert(others, path, leaf, matchers, conflicts);
             }
             Some((Segment::Captures(parts), others)) => {
-                let at = self.capture_node(parts, path, leaf, conflicts);
+                let at = self.capture_node(parts);
                 self.captures[at].1.insert(others, path, leaf, matchers, conflicts);
             }
             None => {
@@ -234,29 +236,19 @@ impl Node {
         }
     }
 
-    /// The child for a capturing segment; a sibling of another shape that is as specific could match the same text.
-    fn capture_node(&mut self, parts: &[Part], path: &PathPattern, leaf: Leaf, conflicts: &mut Vec<Conflict>) -> usize {
+    /// The child for a capturing segment.
+    fn capture_node(&mut self, parts: &[Part]) -> usize {
         if let Some(at) = self.captures.iter().position(|(known, _)| known == parts) {
             return at;
-        }
-        let tie = self.captures.iter().find(|(known, _)| specificity(known) == specificity(parts));
-        if let Some(first) = tie.and_then(|(_, node)| node.any_leaf()) {
-            conflicts.push(Conflict { first: first.route, second: leaf.route, path: path.as_str().to_owned() });
         }
         self.captures.push((parts.to_vec(), Node::default()));
         self.captures.sort_by_key(|(parts, _)| std::cmp::Reverse(specificity(parts)));
         self.captures.iter().position(|(known, _)| known == parts).unwrap_or_default()
     }
-
-    fn any_leaf(&self) -> Option<Leaf> {
-        let own = self.exact.first().or(self.rest.first()).copied();
-        own.or_else(|| self.literals.values().find_map(Self::any_leaf))
-            .or_else(|| self.captures.iter().find_map(|(_, node)| node.any_leaf()))
-    }
 }
 
 /// How specific a capturing segment is: literal bytes first, then captures held to digits.
-fn specificity(parts: &[Part]) -> (usize, usize) {
+pub(super) fn specificity(parts: &[Part]) -> (usize, usize) {
     let literal = parts.iter().map(|part| match part {
         Part::Literal(bytes) => bytes.len(),
         Part::Any | Part::Digits => 0,

@@ -120,6 +120,17 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// The first character of its text that cannot stand in a URL as it is (RFC 3986 §2).
+    #[must_use]
+    pub fn illegal_in_url(&self) -> Option<char> {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text),
+            _ => None,
+        });
+        let illegal = |c: &char| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(*c);
+        texts.flat_map(|text| text.chars()).find(illegal)
+    }
+
     /// The pieces, for who fills them in another way.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {

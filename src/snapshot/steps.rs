@@ -80,6 +80,9 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Opt
     }
     let authority = |name: &str| scope.authority(name);
     let vocabulary = scope.vocabulary(&authority);
+    if spec.answer.is_some() || spec.redirect.is_some() {
+        report_idle_keys(scope, report);
+    }
     if let Some(answer) = &spec.answer {
         return done(scope, report, "answer", Answer::compile(answer)).map(Action::Answer);
     }
@@ -87,6 +90,27 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Opt
         return done(scope, report, "redirect", Redirect::compile(redirect, &vocabulary)).map(Action::Redirect);
     }
     compile_forward(scope, &vocabulary, report).map(|forward| Action::Forward(Box::new(forward)))
+}
+
+/// Reports the keys that do nothing on a route without an upstream.
+fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
+    let spec = &scope.entry.value;
+    let idle = [
+        ("rewrite", spec.rewrite.is_some()),
+        ("target", spec.target.is_some()),
+        ("host_header", spec.host_header.is_some()),
+        ("timeouts", spec.timeouts != TimeoutsSpec::default()),
+        ("headers", spec.headers != crate::config::HeadersSpec::default()),
+        ("adapt", !spec.adapt.is_empty()),
+        ("redirects", spec.redirects.is_some()),
+        ("substitute", !spec.substitute.is_empty()),
+        ("substitute_types", !spec.substitute_types.is_empty()),
+        ("etag", spec.etag.is_some()),
+    ];
+    for (key, _) in idle.iter().filter(|(_, set)| *set) {
+        let message = format!("`{key}` does nothing on a route that answers by itself; remove it");
+        scope.report(report, &[key], message);
+    }
 }
 
 /// Compiles the route's error pages.
@@ -167,7 +191,7 @@ fn compile_target(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &
     if let Some(name) = &spec.upstream {
         let known = scope.upstreams.get(name);
         if known.is_none() && !scope.loaded.upstreams.contains_key(name) {
-            let message = crate::config::unknown_name("upstream", name, scope.upstreams.keys());
+            let message = crate::config::unknown_name("upstream", name, scope.loaded.upstreams.keys());
             scope.report(report, &["upstream"], message);
         }
         return known.map(|upstream| TargetRule::Pool(Arc::clone(upstream)));
@@ -192,7 +216,15 @@ fn compile_rewrite(
         scope.report(report, &["rewrite"], message);
         return None;
     }
-    Template::parse(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
+    let template =
+        Template::parse(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()?;
+    let illegal = template.illegal_in_url().or(text.contains('#').then_some('#'));
+    if let Some(c) = illegal {
+        let message = format!("{text:?} holds {c:?}, which a path cannot; write it percent-encoded");
+        scope.report(report, &["rewrite"], message);
+        return None;
+    }
+    Some(template)
 }
 
 fn compile_adapt(scope: &RouteScope<'_>, rewrite: Option<&Template>, report: &mut Report) -> Adapt {

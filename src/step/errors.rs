@@ -42,6 +42,10 @@ impl ErrorPages {
                 return Err((code.to_string(), format!("{code} is not an error; write 400 to 599")));
             }
             let media_type = page.media_type.as_deref().unwrap_or("text/html; charset=utf-8");
+            if http::HeaderValue::from_str(media_type).is_err() || !media_type.contains('/') {
+                let message = format!("{media_type:?} is not a media type; write one such as `text/html`");
+                return Err((code.to_string(), message));
+            }
             pages.insert(code, (media_type.to_owned(), page.body.clone()));
         }
         Ok(Self { pages })

@@ -39,6 +39,10 @@ impl Redirect {
             return Err(("to", message));
         }
         let to = Template::parse(&spec.to, vocabulary).map_err(|message| ("to", message))?;
+        if let Some(c) = to.illegal_in_url() {
+            let message = format!("{:?} holds {c:?}, which a URL cannot; write it percent-encoded", spec.to);
+            return Err(("to", message));
+        }
         Ok(Self { to, status })
     }
 

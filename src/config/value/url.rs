@@ -119,7 +119,9 @@ impl FromStr for HttpUrl {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let trimmed = text.trim();
         let parsed = parse(trimmed);
-        parsed.map_err(|why| ValueError::new(format!("{trimmed:?} {why}")))
+        // What stands before an `@` may be a password.
+        let shown = trimmed.rsplit_once('@').map_or_else(|| trimmed.to_owned(), |(_, rest)| format!("***@{rest}"));
+        parsed.map_err(|why| ValueError::new(format!("{shown:?} {why}")))
     }
 }
 
