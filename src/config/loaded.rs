@@ -175,11 +175,14 @@ pub(super) struct Routing<'a> {
     routes: Vec<&'a RouteSpec>,
 }
 
-/// Removes what says nothing: nulls, empty lists and mappings, flags that are off.
+/// Flags that are off by default.
+const OFF: [&str; 5] = ["optional", "dedicated", "redirect_to_https", "once", "drop_body"];
+
+/// Removes what says nothing: nulls, empty lists and mappings, flags that are off by default.
 fn prune(value: &mut serde_yaml::Value) {
     use serde_yaml::Value;
     let empty = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
+        Value::Null => true,
         Value::Sequence(list) => list.is_empty(),
         Value::Mapping(map) => map.is_empty(),
         _ => false,
@@ -190,7 +193,10 @@ fn prune(value: &mut serde_yaml::Value) {
             for (_, inner) in map.iter_mut() {
                 prune(inner);
             }
-            map.retain(|_, inner| !empty(inner));
+            map.retain(|key, inner| {
+                let off = *inner == Value::Bool(false) && key.as_str().is_some_and(|key| OFF.contains(&key));
+                !off && !empty(inner)
+            });
         }
         _ => {}
     }

@@ -36,6 +36,7 @@ pub struct CertificateFiles {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listeners {
     all: Vec<Listener>,
+    admin: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -78,13 +79,24 @@ impl Listeners {
             let message = "there is no listener, so nobody could connect; add `listeners: [{ address: 0.0.0.0:80 }]`";
             report.push(loaded.problem_at(0, KeyPath::root().then("listeners"), message));
         }
-        report.into_result(Self { all })
+        report.into_result(Self { all, admin })
     }
 
     /// All of them.
     #[must_use]
     pub fn all(&self) -> &[Listener] {
         &self.all
+    }
+
+    /// Whether an address is one of this process itself: a listener, or the admin port. `local` is where a connection
+    /// came in, which tells the machine's address behind `0.0.0.0`.
+    #[must_use]
+    pub fn is_own(&self, address: SocketAddr, local: Option<SocketAddr>) -> bool {
+        let ip = address.ip().to_canonical();
+        let here = ip.is_loopback() || ip.is_unspecified() || local.is_some_and(|l| l.ip().to_canonical() == ip);
+        let own = self.all.iter().map(|listener| listener.address).chain(self.admin);
+        own.filter(|own| own.port() == address.port())
+            .any(|own| own.ip().to_canonical() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && here))
     }
 
     /// The listener that a connection came in on, by its local address.

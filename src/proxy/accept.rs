@@ -1,5 +1,6 @@
 //! accept → normalise → route: a request comes in, the decision is made, and what needs no upstream is answered.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -88,7 +89,7 @@ fn decide(
     }
     let request = Request {
         method: &header.method,
-        target,
+        target: &target,
         host: &ctx.host,
         headers: &header.headers,
         scheme: ctx.client.scheme,
@@ -99,16 +100,17 @@ fn decide(
 }
 
 /// Splits an absolute-form target (RFC 9112 §3.2.2) into its authority and the origin form.
-pub(super) fn origin_form(target: &str) -> (Option<&str>, &str) {
+pub(super) fn origin_form(target: &str) -> (Option<&str>, Cow<'_, str>) {
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         let head = target.get(..scheme.len())?;
         head.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..])
     });
     match rest {
-        None => (None, target),
+        None => (None, target.into()),
         Some(rest) => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
-            let path = if rest[end..].starts_with('/') { &rest[end..] } else { "/" };
+            let path = &rest[end..];
+            let path = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
             (Some(&rest[..end]), path)
         }
     }
@@ -122,27 +124,7 @@ fn is_authority(text: &str) -> bool {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
-                && host.bytes().all(|b| {
-                    b.is_ascii_alphanumeric()
-                        || matches!(
-                            b,
-                            b'-' | b'.'
-                                | b'_'
-                                | b'~'
-                                | b'%'
-                                | b'!'
-                                | b'$'
-                                | b'&'
-                                | b'\''
-                                | b'('
-                                | b')'
-                                | b'*'
-                                | b'+'
-                                | b','
-                                | b';'
-                                | b'='
-                        )
-                })
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
         }
     };
     valid_host && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.len() <= 5)
@@ -204,10 +186,11 @@ mod tests {
 
     #[test]
     fn absolute_form_becomes_origin_form() {
-        assert_eq!(origin_form("/a?b"), (None, "/a?b"));
-        assert_eq!(origin_form("http://h:1/a?b"), (Some("h:1"), "/a?b"));
-        assert_eq!(origin_form("HTTP://h"), (Some("h"), "/"));
-        assert_eq!(origin_form("*"), (None, "*"));
+        assert_eq!(origin_form("/a?b"), (None, "/a?b".into()));
+        assert_eq!(origin_form("http://h:1/a?b"), (Some("h:1"), "/a?b".into()));
+        assert_eq!(origin_form("HTTP://h"), (Some("h"), "/".into()));
+        assert_eq!(origin_form("http://h?x=1"), (Some("h"), "/?x=1".into()));
+        assert_eq!(origin_form("*"), (None, "*".into()));
     }
 
     #[test]
@@ -215,7 +198,7 @@ mod tests {
         for good in ["h", "h:80", "10.0.0.1", "[::1]:80", "a_b.c-d", "h:"] {
             assert!(is_authority(good), "{good}");
         }
-        for bad in ["", ":80", "h/x", "a b", "u@h", "[::1", "h:8x", "[zz]", "h:123456", "::1"] {
+        for bad in ["", ":80", "h/x", "a b", "u@h", "h'x", "h;x", "[::1", "h:8x", "[zz]", "h:123456", "::1"] {
             assert!(!is_authority(bad), "{bad}");
         }
     }

@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 
 use super::Context;
 use super::context::ServerInUse;
+use crate::listen::Listeners;
 use crate::observe::Outcome;
 use crate::snapshot::{Target, TargetRule, Timeouts};
 use crate::step::dynamic::DynamicTarget;
@@ -19,7 +20,7 @@ use crate::upstream::{Upstream, discovery, peer, upgrade};
 const ATTEMPTS: usize = 3;
 
 /// The peer of the next attempt.
-pub(super) async fn choose(session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose(listeners: &Listeners, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let Some(forwarding) = ctx.forwarding() else {
         return Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"));
     };
@@ -30,7 +31,9 @@ pub(super) async fn choose(session: &mut Session, ctx: &mut Context) -> Result<B
         }
         Target::Address(target) => {
             let target = target.clone();
-            from_path(&target, ctx).await?
+            let peer = from_path(&target, ctx).await?;
+            refuse_own(listeners, session, ctx)?;
+            peer
         }
     };
     if let Some((forward, _)) = ctx.forward() {
@@ -110,6 +113,18 @@ async fn from_path(target: &DynamicTarget, ctx: &mut Context) -> Result<Box<Http
     };
     ctx.server = Some(ServerInUse { address, scheme: "http", authority });
     Ok(Box::new(peer(address, None, true)))
+}
+
+/// A dynamic target must not lead back into this process: a path could name it again and again, or its admin port.
+fn refuse_own(listeners: &Listeners, session: &Session, ctx: &mut Context) -> Result<()> {
+    let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
+    match ctx.server.as_ref().map(|server| server.address) {
+        Some(address) if listeners.is_own(address, local) => {
+            let reason = format!("{address} is an address of this very process");
+            Err(fail(ctx, Outcome::AddressRefused, &reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts) {

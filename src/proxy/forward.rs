@@ -1,7 +1,7 @@
 //! forward: what the upstream sees of a request.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, UPGRADE};
+use http::header::{CONNECTION, COOKIE, EXPECT, UPGRADE};
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -30,7 +30,20 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
         };
         forward.outward(request, outward);
     }
+    join_cookies(request);
     expect_continue(session, request).await
+}
+
+/// HTTP/2 clients may split `Cookie` over several lines; towards HTTP/1.1 they are one (RFC 9113 §8.2.3).
+fn join_cookies(request: &mut RequestHeader) {
+    let mut lines = Headers::map(request).get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = Headers::map(request).get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        request.set(&COOKIE, joined);
+    }
 }
 
 /// Sets path and query, byte for byte where nothing is rewritten.
@@ -87,7 +100,9 @@ async fn expect_continue(session: &mut Session, request: &mut RequestHeader) -> 
     if expects {
         request.remove(&EXPECT);
         if session.req_header().version == http::Version::HTTP_11 {
+            let kept = session.get_keepalive();
             session.as_downstream_mut().write_continue_response().await?;
+            session.set_keepalive(kept);
         }
     }
     Ok(())

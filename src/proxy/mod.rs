@@ -56,7 +56,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        connect::choose(session, ctx).await
+        connect::choose(&self.listeners, session, ctx).await
     }
 
     fn fail_to_connect(

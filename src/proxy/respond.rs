@@ -36,10 +36,18 @@ pub(super) fn adapt(
     ctx.upstream_status = Some(response.status);
     ctx.outcome = Outcome::Forwarded;
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !session.is_upgrade_req() {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 to a request without an upgrade").into_up());
+        }
         ctx.outcome = Outcome::Upgraded;
         return Ok(());
     }
     strip_hop_by_hop(response);
+    if response.status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6: no length on 204; HTTP/2 clients take it for an error.
+        response.remove(&CONTENT_LENGTH);
+        response.remove(&TRANSFER_ENCODING);
+    }
     let Some((forward, _)) = ctx.forward() else {
         return Ok(());
     };
@@ -125,6 +133,11 @@ fn body_steps(
     map: Option<PublicMap>,
 ) -> Option<Pipeline> {
     let status = response.status;
+    if status == StatusCode::NOT_MODIFIED && forward.changes_bodies() {
+        // They describe the body as it was before it was changed.
+        response.remove(&CONTENT_LENGTH);
+        response.remove(&LAST_MODIFIED);
+    }
     let bodiless = matches!(status.as_u16(), 204 | 304) || response.text(&CONTENT_LENGTH) == Some("0");
     if !forward.changes_bodies() || bodiless || status == StatusCode::PARTIAL_CONTENT {
         return None;

@@ -113,12 +113,15 @@ impl PublicMap {
     /// The value of a `Set-Cookie` with `Path` under the public prefix and without the upstream's own `Domain`.
     #[must_use]
     pub fn cookie(&self, value: &str) -> Option<String> {
+        // Browsers refuse a `__Host-` cookie whose path is not `/`.
+        let whole_host = value.trim_start().starts_with("__Host-");
         let mut changed = false;
         let mut parts: Vec<String> = Vec::new();
         for (index, part) in value.split(';').enumerate() {
             let (name, content) = part.split_once('=').unwrap_or((part, ""));
             let (name, content) = (name.trim(), content.trim());
             if index > 0
+                && !whole_host
                 && name.eq_ignore_ascii_case("path")
                 && let Some(path) = self.cookie_path(content)
             {
@@ -332,7 +335,7 @@ mod tests {
         for (location, expected) in [
             ("http://10.0.0.1:9186/api/jobs/2?x=%2F#f", Some("https://pylon:8443/rest-server/api/jobs/2?x=%2F#f")),
             ("http://10.0.0.1:9186/api", Some("https://pylon:8443/rest-server/api")),
-            ("http://10.0.0.1:9186/apifoo", None),
+            ("http://10.0.0.1:9186/apifoo", Some("https://pylon:8443/a/10.0.0.1:9186/apifoo")),
             ("https://10.0.0.1:9186/api/x", Some("https://pylon:8443/rest-server/api/x")),
             ("http://10.0.0.1/api/x", Some("https://pylon:8443/rest-server/api/x")),
             ("//10.0.0.1:9186/api/x", Some("https://pylon:8443/rest-server/api/x")),
@@ -375,6 +378,7 @@ mod tests {
         assert_eq!(cookie("a=b; Domain=graf; Secure").as_deref(), Some("a=b; Secure"));
         assert_eq!(cookie("a=b; Domain=pylon"), None);
         assert_eq!(cookie("path=/x"), None);
+        assert_eq!(cookie("__Host-a=b; Path=/; Secure"), None);
         let portal = map(mount("portal:80", "", ""));
         assert_eq!(portal.cookie("a=b; Path=/"), None);
         let rest = map(mount("r:1", "/api", "/rest-server/api"));

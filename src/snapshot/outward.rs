@@ -1,7 +1,7 @@
 //! What an upstream sees of a request's headers: one function, for the data path and for `explain`.
 
 use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, HOST, IF_RANGE, ORIGIN, RANGE, REFERER};
+use http::header::{ACCEPT_ENCODING, HOST, IF_MODIFIED_SINCE, IF_RANGE, ORIGIN, RANGE, REFERER};
 
 use super::{Forward, HostHeader};
 use crate::route::PathPattern;
@@ -72,10 +72,9 @@ impl Forward {
     /// Turns a client's headers into the upstream's.
     pub fn outward(&self, headers: &mut dyn Headers, outward: Outward<'_>) {
         self.set_host(headers, &outward);
-        let before_rest = HeaderValue::from_str(outward.values.prefix()).ok();
         let prefix = match self.prefixes.get(outward.values.found.pattern) {
-            Some(Prefix::Fixed(prefix)) => Some(prefix),
-            Some(Prefix::BeforeRest) => before_rest.as_ref(),
+            Some(Prefix::Fixed(prefix)) => Some(prefix.clone()),
+            Some(Prefix::BeforeRest) => HeaderValue::from_str(outward.values.prefix()).ok(),
             Some(Prefix::None) | None => None,
         };
         forwarded::apply(headers, outward.client, outward.host.as_ref(), prefix, outward.request_id);
@@ -83,7 +82,7 @@ impl Forward {
             tag.unmark(headers);
         }
         if self.changes_bodies() {
-            for name in [ACCEPT_ENCODING, RANGE, IF_RANGE] {
+            for name in [ACCEPT_ENCODING, RANGE, IF_RANGE, IF_MODIFIED_SINCE] {
                 headers.remove(&name);
             }
         }

@@ -49,6 +49,16 @@ impl RouteScope<'_> {
         endpoint.authority.to_str().ok().map(str::to_owned)
     }
 
+    /// The authority of an upstream, always with a port, so that a pattern with a port matches it.
+    fn authority_with_port(&self, name: &str) -> Option<String> {
+        let authority = self.authority(name)?;
+        let port = self.upstreams.get(name)?.endpoints().first()?.port;
+        match crate::route::host::split_port(&authority).1 {
+            Some(_) => Some(authority),
+            None => Some(format!("{authority}:{port}")),
+        }
+    }
+
     fn url_of(&self, name: &str) -> Option<String> {
         let upstream = self.upstreams.get(name)?;
         Some(format!("{}://{}{}", upstream.scheme(), self.authority(name)?, upstream.base_path()))
@@ -78,7 +88,7 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Opt
             return None;
         }
     }
-    let authority = |name: &str| scope.authority(name);
+    let authority = |name: &str| scope.authority_with_port(name);
     let vocabulary = scope.vocabulary(&authority);
     if spec.answer.is_some() || spec.redirect.is_some() {
         report_idle_keys(scope, report);

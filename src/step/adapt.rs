@@ -113,8 +113,8 @@ fn cookies(headers: &mut dyn Headers, map: &PublicMap) {
     let mapped: Vec<HeaderValue> = lines
         .into_iter()
         .map(|line| {
-            let new = line.to_str().ok().and_then(|text| map.cookie(text));
-            match new.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            let new = std::str::from_utf8(line.as_bytes()).ok().and_then(|text| map.cookie(text));
+            match new.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok()) {
                 Some(new) => {
                     changed = true;
                     new

@@ -97,7 +97,7 @@ pub fn apply(
     headers: &mut dyn Headers,
     client: &Client,
     host: Option<&HeaderValue>,
-    prefix: Option<&HeaderValue>,
+    prefix: Option<HeaderValue>,
     request_id: HeaderValue,
 ) {
     let mut chain = String::with_capacity(48);
@@ -124,11 +124,17 @@ pub fn apply(
         None => headers.remove(&X_FORWARDED_HOST),
     }
     match prefix {
-        Some(prefix) => headers.set(&X_FORWARDED_PREFIX, prefix.clone()),
+        Some(prefix) => headers.set(&X_FORWARDED_PREFIX, prefix),
         None => headers.remove(&X_FORWARDED_PREFIX),
     }
     for name in ["forwarded", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl"] {
         headers.remove(&HeaderName::from_static(name));
+    }
+    // Many frameworks read `X_Real_IP` as `X-Real-IP`: a client's own must not stand in for ours.
+    if headers.map().keys().any(|name| name.as_str().contains('_')) {
+        for name in ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host", "x_forwarded_prefix", "x_real_ip"] {
+            headers.remove(&HeaderName::from_static(name));
+        }
     }
     headers.set(&X_REQUEST_ID, request_id);
 }
@@ -167,7 +173,7 @@ mod tests {
             let mut map = headers(&[(&X_FORWARDED_FOR, "1.1.1.1"), (&X_FORWARDED_HOST, "evil")]);
             let client = Client { peer: ip("10.0.0.1"), trusted, address: ip("1.1.1.1"), scheme: "https" };
             let prefix = HeaderValue::from_static("/grafana");
-            apply(&mut map, &client, None, Some(&prefix), HeaderValue::from_static("id"));
+            apply(&mut map, &client, None, Some(prefix), HeaderValue::from_static("id"));
             assert!(!map.contains_key(&X_FORWARDED_HOST));
             assert_eq!(map[&X_FORWARDED_PREFIX], "/grafana");
             map[&X_FORWARDED_FOR].to_str().unwrap().to_owned()

@@ -27,12 +27,12 @@ pub trait Headers {
 
     /// The first line of a name, where it is text.
     fn text(&self, name: &HeaderName) -> Option<&str> {
-        self.map().get(name).and_then(|value| value.to_str().ok())
+        self.map().get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
     /// Replaces all lines of a name by one, where the text can stand in a header.
     fn set_text(&mut self, name: &HeaderName, text: &str) {
-        if let Ok(value) = HeaderValue::from_str(text) {
+        if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             self.set(name, value);
         }
     }

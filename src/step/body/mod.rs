@@ -22,7 +22,7 @@ use decode::Decoder;
 /// The most bytes that run through the steps at once.
 pub const SLICE: usize = 64 * 1024;
 
-/// What one call of [`Pipeline::push`] may hand back unless [`Pipeline::with_limit`] says otherwise: 64 MiB.
+/// What one call of [`Pipeline::push`] may hand back unless [`Pipeline::with_limit`] says otherwise: 80 MiB.
 pub const DEFAULT_LIMIT: usize = 80 * 1024 * 1024;
 
 /// Scratch buffers above this size are given back after the call that needed them.
