@@ -11,6 +11,7 @@ mod dynamic;
 mod errors;
 mod etag;
 mod forwarding;
+mod hardening;
 mod in_a_file;
 mod legacy;
 mod links;
