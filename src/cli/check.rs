@@ -8,11 +8,10 @@ use serde_json::json;
 
 use super::{Which, say, say_error};
 use crate::config::{Loaded, Report};
-use crate::listen::Listeners;
 use crate::observe::Metrics;
-use crate::reload::Source;
+use crate::reload::{Source, compile_all};
 use crate::server::BAD_CONFIG;
-use crate::snapshot::{Snapshot, compile};
+use crate::snapshot::Snapshot;
 
 /// Check configuration files.
 #[derive(Debug, Args)]
@@ -60,14 +59,8 @@ pub(super) fn check(source: &Source) -> Result<(Loaded, Snapshot), Report> {
     let Ok(metrics) = Metrics::new() else {
         return Err(Report::default());
     };
-    match (Listeners::compile(&loaded), compile(&loaded, None, &metrics)) {
-        (Ok(_), Ok(snapshot)) => Ok((loaded, snapshot)),
-        (Err(mut report), Err(other)) => {
-            report.extend(other);
-            Err(report)
-        }
-        (Err(report), _) | (_, Err(report)) => Err(report),
-    }
+    let (_, snapshot) = compile_all(&loaded, None, &metrics)?;
+    Ok((loaded, snapshot))
 }
 
 fn print(source: &Source, result: &Result<(Loaded, Snapshot), Report>) {
