@@ -7,6 +7,7 @@ mod assemble;
 pub mod document;
 pub mod expand;
 mod loaded;
+mod optional;
 pub mod read;
 pub mod report;
 mod source;
