@@ -26,4 +26,5 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod step;
+pub mod tls;
 pub mod upstream;

@@ -14,6 +14,7 @@ use crate::config::{Env, Loaded, Report, load, load_system};
 use crate::listen::Listeners;
 use crate::observe::Metrics;
 use crate::snapshot::{Snapshot, compile};
+use crate::upstream::{Resolver, Upstream};
 
 /// How long changes may keep coming in before they are read together.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -113,6 +114,7 @@ pub struct Reloader {
     /// What the files held when the configuration in use was read.
     seen: u64,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    resolver: Resolver,
     metrics: Metrics,
     one_at_a_time: Mutex<()>,
 }
@@ -120,9 +122,16 @@ pub struct Reloader {
 impl Reloader {
     /// A reloader for a process that was started with `started`.
     #[must_use]
-    pub fn new(source: Source, started: Loaded, seen: u64, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
+    pub fn new(
+        source: Source,
+        started: Loaded,
+        seen: u64,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        resolver: Resolver,
+        metrics: Metrics,
+    ) -> Self {
         let includes = std::sync::Mutex::new(source.includes(&started));
-        Self { source, started, includes, seen, snapshot, metrics, one_at_a_time: Mutex::new(()) }
+        Self { source, started, includes, seen, snapshot, resolver, metrics, one_at_a_time: Mutex::new(()) }
     }
 
     /// The configuration in use.
@@ -160,14 +169,18 @@ impl Reloader {
         let current = self.snapshot.load_full();
         let (_, snapshot) = compile_all(&loaded, Some(&current), &self.metrics)?;
         let needs_restart = changed_process_keys(&self.started, &loaded);
-        if snapshot.hash == current.hash {
+        // The hash does not see secrets and what files hold; a pool does.
+        let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
+        if snapshot.hash == current.hash && same_pools {
             self.metrics.config_in_use(&current.hash);
             let hash = current.hash.clone();
             return Ok(Reloaded { generation: current.generation, hash, changed: false, needs_restart });
         }
-        start_upstreams(&snapshot, Some(&current)).await;
+        start_upstreams(&snapshot, Some(&current), &self.resolver).await;
         let (generation, hash) = (snapshot.generation, snapshot.hash.clone());
-        self.snapshot.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
+        current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
         self.metrics.config_in_use(&hash);
         Ok(Reloaded { generation, hash, changed: true, needs_restart })
     }
@@ -227,15 +240,16 @@ pub fn compile_all(
     }
 }
 
-/// Looks up the addresses of the pools that are new, and keeps them fresh.
-pub async fn start_upstreams(snapshot: &Snapshot, previous: Option<&Snapshot>) {
-    for upstream in snapshot.upstreams() {
-        let known = previous.is_some_and(|p| p.upstreams().iter().any(|known| Arc::ptr_eq(known, upstream)));
-        if !known {
-            upstream.resolve().await;
-            upstream.keep_fresh();
-        }
-    }
+/// Looks up the addresses of the pools that are new, all at once, and starts them.
+pub async fn start_upstreams(snapshot: &Snapshot, previous: Option<&Snapshot>, resolver: &Resolver) {
+    let new = || snapshot.upstreams().iter().filter(|pool| !previous.is_some_and(|p| is_in(pool, p)));
+    futures_util::future::join_all(new().map(|pool| pool.resolve(resolver))).await;
+    new().for_each(Upstream::start);
+}
+
+/// Whether a snapshot has this very pool.
+fn is_in(pool: &Arc<Upstream>, snapshot: &Snapshot) -> bool {
+    snapshot.upstreams().iter().any(|known| Arc::ptr_eq(known, pool))
 }
 
 /// The process keys in which two configurations differ.
@@ -244,7 +258,7 @@ fn changed_process_keys(started: &Loaded, now: &Loaded) -> Vec<&'static str> {
         let process = serde_yaml::to_value(&loaded.process).unwrap_or_default();
         process.get(key).map(|value| serde_yaml::to_string(value).unwrap_or_default())
     };
-    let keys = ["listeners", "admin", "workers", "grace_period", "log"];
+    let keys = ["listeners", "admin", "workers", "grace_period", "log", "resolver"];
     keys.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
 }
 

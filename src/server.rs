@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use pingora::connectors::ConnectorOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
-use pingora_proxy::http_proxy_service;
+use pingora_proxy::ProxyServiceBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
@@ -20,12 +21,10 @@ use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
 use crate::reload::{Reloader, Source, compile_all, start_upstreams};
 use crate::snapshot::Snapshot;
+use crate::upstream::{Http1, Resolver};
 
 /// The status of a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const BAD_CONFIG: u8 = 78;
-
-/// How long a start waits for the names of upstreams.
-const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +55,7 @@ pub struct Process {
     reloader: Arc<Reloader>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: tokio::runtime::Runtime,
+    resolver: Resolver,
     access: AccessLog,
     lifecycle: Arc<Lifecycle>,
     hangups: Signal,
@@ -92,20 +92,28 @@ impl Process {
         } else {
             AccessLog::default()
         };
-        control.block_on(async {
-            let _ = tokio::time::timeout(FIRST_LOOKUP, start_upstreams(&snapshot, None)).await;
-        });
+        let resolver = control
+            .block_on(async { Resolver::new(&loaded.process.resolver) })
+            .map_err(|error| StartError::System(format!("resolver: {error}")))?;
+        control.block_on(start_upstreams(&snapshot, None, &resolver));
         say_left_out(&snapshot);
         metrics.config_in_use(&snapshot.hash);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let reloader =
-            Arc::new(Reloader::new(source.clone(), loaded.clone(), seen, Arc::clone(&snapshot), metrics.clone()));
+        let reloader = Arc::new(Reloader::new(
+            source.clone(),
+            loaded.clone(),
+            seen,
+            Arc::clone(&snapshot),
+            resolver.clone(),
+            metrics.clone(),
+        ));
         let process = Self {
             listeners: Arc::new(listeners),
             loaded,
             reloader,
             snapshot,
             control,
+            resolver,
             access,
             lifecycle: Arc::default(),
             hangups,
@@ -154,10 +162,14 @@ impl Process {
         let gateway = Gateway {
             snapshot: Arc::clone(&self.snapshot),
             listeners: Arc::clone(&self.listeners),
+            resolver: self.resolver.clone(),
             access: self.access.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
         };
-        let mut service = http_proxy_service(&server.configuration, gateway);
+        let options = ConnectorOptions::from_server_conf(&server.configuration);
+        let mut service = ProxyServiceBuilder::new(&server.configuration, gateway)
+            .custom(Http1::new(options), Arc::new(|_, _, _| Box::pin(async { None })))
+            .build();
         for listener in self.listeners.all() {
             let address = listener.address.to_string();
             match &listener.tls {

@@ -34,6 +34,7 @@ impl Admin {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .route("/api/routes", get(routes))
+            .route("/api/upstreams", get(upstreams))
             .route("/api/config", get(config))
             .route("/api/reload", post(reload))
             .layer(middleware::from_fn(only_operators))
@@ -90,6 +91,12 @@ async fn routes(State(admin): State<Admin>) -> Json<serde_json::Value> {
         })
         .collect();
     Json(json!({ "routes": routes, "left_out": snapshot.left_out }))
+}
+
+async fn upstreams(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    let snapshot = admin.reloader.snapshot();
+    let upstreams: Vec<_> = snapshot.upstreams().iter().map(|upstream| upstream.status()).collect();
+    Json(json!({ "upstreams": upstreams }))
 }
 
 async fn config(State(admin): State<Admin>) -> Json<serde_json::Value> {

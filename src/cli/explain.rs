@@ -249,7 +249,7 @@ impl Explained<'_> {
         let (forward, found) = self.forward()?;
         let Verdict::Forward(forwarding) = &self.decision.verdict else { return None };
         let (scheme, authority) = match &forwarding.target {
-            Target::Pool(upstream) => (upstream.scheme(), upstream.endpoints().first()?.authority.clone()),
+            Target::Pool(upstream) => (upstream.scheme(), upstream.configured().first()?.authority.clone()),
             Target::Address(target) => ("http", HeaderValue::from_str(&target.authority).ok()?),
         };
         let path = forwarding.path.as_deref().unwrap_or(crate::snapshot::path_of(self.request.target));

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::document::Document;
+use super::pool_spec::UpstreamSpec;
 use super::report::{KeyPath, Problem};
-use super::spec::{ListenerSpec, RouteSpec, Spec, UpstreamSpec};
+use super::spec::{ListenerSpec, RouteSpec, Spec};
 use super::value::Cidr;
 
 /// A part of a configuration, and where it stands.
@@ -137,6 +138,7 @@ impl Loaded {
             workers: super::spec::Workers,
             grace_period: &'a Option<super::value::Span>,
             log: &'a super::spec::LogSpec,
+            resolver: &'a super::spec::ResolverSpec,
             #[serde(flatten)]
             routing: Routing<'a>,
         }
@@ -146,6 +148,7 @@ impl Loaded {
             workers: self.process.workers,
             grace_period: &self.process.grace_period,
             log: &self.process.log,
+            resolver: &self.process.resolver,
             routing: self.routing(),
         };
         let mut value = serde_yaml::to_value(effective)?;
@@ -176,7 +179,7 @@ pub(super) struct Routing<'a> {
 }
 
 /// Flags that are off by default.
-const OFF: [&str; 5] = ["optional", "dedicated", "redirect_to_https", "once", "drop_body"];
+const OFF: [&str; 6] = ["optional", "dedicated", "redirect_to_https", "once", "drop_body", "tcp"];
 
 /// Removes what says nothing: nulls, empty lists and mappings, flags that are off by default.
 fn prune(value: &mut serde_yaml::Value) {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::read::{OneOrMany, StringOr};
-use super::value::{Cidr, Count, Flag, HeaderName, HttpUrl, ListenAddress, Method, Span, StatusCode};
+use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
+use super::read::OneOrMany;
+use super::value::{Cidr, Flag, HeaderName, ListenAddress, Method, ServerAddress, Span, StatusCode};
 
-/// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`) is read at start; all else
+/// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`, `resolver`) is read at start; all else
 /// is reloaded live.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +24,8 @@ pub struct Spec {
     pub grace_period: Option<Span>,
     /// What is logged. A change needs a restart.
     pub log: LogSpec,
+    /// How names are looked up. A change needs a restart.
+    pub resolver: ResolverSpec,
     /// Built-in route files, by name: `pai`.
     pub systems: Vec<String>,
     /// Further route files, as paths or globs relative to this file; read in the order of their names.
@@ -71,7 +74,7 @@ pub struct TlsSpec {
 }
 
 /// A certificate with its key.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateSpec {
     /// PEM file with the certificate and its chain.
@@ -125,6 +128,20 @@ super::value::scalar!(Workers, "a number of threads, or `auto`", {
 });
 super::value::serialize_as_text!(Workers);
 
+/// How names are looked up.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResolverSpec {
+    /// DNS servers, as addresses with an optional port (53); default: those of `/etc/resolv.conf`.
+    pub servers: Vec<ServerAddress>,
+    /// How long one server has to answer; default 2s.
+    pub timeout: Option<Span>,
+    /// How long an answer is used at least, whatever its TTL says; default 1s.
+    pub min_ttl: Option<Span>,
+    /// How long an answer is used at most, whatever its TTL says; default 5m.
+    pub max_ttl: Option<Span>,
+}
+
 /// What is logged.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -145,65 +162,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// A pool of servers.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamSpec {
-    /// The servers, as URLs (`http://10.0.0.1:9186`, https too, with a base path if they have one) or as
-    /// `{url, weight}`. A name stands for all its addresses and is looked up again in the background.
-    pub endpoints: OneOrMany<StringOr<EndpointSpec>>,
-    /// Leave this upstream out, with all routes that need it, when a `${VARIABLE}` in it is not set.
-    #[serde(default)]
-    pub optional: Flag,
-    /// The `Host` that the servers see: `upstream` (their own `host:port` as configured; the default), `client` (what
-    /// the client sent) or a fixed name.
-    pub host: Option<String>,
-    /// Timeouts of this upstream; a route can override them.
-    #[serde(default)]
-    pub timeouts: TimeoutsSpec,
-    /// How https servers are verified.
-    #[serde(default)]
-    pub tls: UpstreamTlsSpec,
-}
-
-/// A server of a pool.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EndpointSpec {
-    /// Where it is: `http://10.0.0.1:9186`.
-    pub url: HttpUrl,
-    /// Its share of requests relative to the others, 0 to 1000; default 1; 0 sends it none.
-    pub weight: Option<Count>,
-}
-
-impl std::str::FromStr for EndpointSpec {
-    type Err = <HttpUrl as std::str::FromStr>::Err;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self { url: text.parse()?, weight: None })
-    }
-}
-
-/// How long Pylon waits for an upstream.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TimeoutsSpec {
-    /// For a connection, TLS included; default 5s.
-    pub connect: Option<Span>,
-    /// For the next byte in either direction, the first of the answer included; default 60m.
-    pub idle: Option<Span>,
-}
-
-/// How an https upstream is verified.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamTlsSpec {
-    /// Check certificate and name; default true. `false` accepts any server: for tests only.
-    pub verify: Option<Flag>,
-    /// The name to ask for and to check, in place of the URL's host.
-    pub server_name: Option<String>,
 }
 
 /// A route: what it matches, then its steps in the order in which they run.
@@ -244,6 +202,8 @@ pub struct RouteSpec {
     pub host_header: Option<String>,
     /// Timeouts, in place of the upstream's.
     pub timeouts: TimeoutsSpec,
+    /// Retries, in place of the upstream's.
+    pub retry: RetrySpec,
     /// Header changes.
     pub headers: HeadersSpec,
     /// What of the answer is mapped back under the public prefix.

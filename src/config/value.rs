@@ -6,6 +6,7 @@
 mod http;
 mod net;
 mod number;
+mod pool;
 mod secret;
 mod size;
 mod span;
@@ -21,6 +22,7 @@ use serde::de::{self, Visitor};
 pub use http::{HeaderName, Method, StatusCode};
 pub use net::{Cidr, ListenAddress};
 pub use number::{Count, Flag, Percent};
+pub use pool::{HashKey, ServerAddress, StatusRange, is_cookie_name};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use span::Span;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::CertificateFiles;
 use crate::config::{KeyPath, Loaded, Report, TlsSpec};
+use crate::tls::{read_chain, read_key};
 
 /// Checks the certificates of a listener.
 pub(super) fn check(
@@ -33,27 +33,6 @@ pub(super) fn check(
         return None;
     }
     Some(CertificateFiles { cert, key })
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let pem = std::fs::read(path)
-        .map_err(|error| format!("cannot read `{shown}`: {error}; give the path of a PEM file that Pylon may read"))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(format!("`{shown}` holds no certificate; give a file with `-----BEGIN CERTIFICATE-----`")),
-        Err(error) => Err(format!("`{shown}` is not PEM: {error}")),
-    }
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let shown = path.display();
-    let pem = std::fs::read(path)
-        .map_err(|error| format!("cannot read `{shown}`: {error}; give the path of a PEM file that Pylon may read"))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        format!("`{shown}` holds no private key that can be read; give a PEM file with an unencrypted key")
-    })
 }
 
 /// Whether the key belongs to the certificate, as the TLS library sees it.

@@ -34,6 +34,8 @@ pub struct AccessRecord {
     pub route: Option<String>,
     /// The server that was asked.
     pub server: Option<SocketAddr>,
+    /// How many attempts were made.
+    pub attempts: usize,
     /// The status that the client got.
     pub status: StatusCode,
     /// The status that the upstream gave.
@@ -139,6 +141,7 @@ fn push_line(buffer: &mut Vec<u8>, time: SystemTime, record: &AccessRecord) {
         "path": record.path,
         "route": record.route,
         "server": record.server,
+        "attempts": record.attempts,
         "status": record.status.as_u16(),
         "upstream_status": record.upstream_status.map(|status| status.as_u16()),
         "outcome": record.outcome.as_str(),

@@ -1,9 +1,12 @@
-//! choose endpoint → connect: which address an attempt goes to, and what happens when it cannot be reached.
+//! choose endpoint → connect: where an attempt goes to, and how it is begun.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -14,33 +17,42 @@ use crate::listen::Listeners;
 use crate::observe::Outcome;
 use crate::snapshot::{Target, TargetRule, Timeouts};
 use crate::step::dynamic::DynamicTarget;
-use crate::upstream::{Upstream, discovery, peer, upgrade};
+use crate::upstream::{Full, Resolver, Times, Upstream, Wire, Wish, connect_within, peer};
 
-/// How many addresses are tried before a request fails.
-const ATTEMPTS: usize = 3;
+/// After this a client may come again to a pool that has no room or no address.
+const COME_AGAIN: Duration = Duration::from_secs(1);
 
 /// The peer of the next attempt.
-pub(super) async fn choose(listeners: &Listeners, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose(
+    listeners: &Listeners,
+    resolver: &Resolver,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<Box<HttpPeer>> {
     let Some(forwarding) = ctx.forwarding() else {
         return Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"));
     };
     let mut peer = match &forwarding.target {
         Target::Pool(upstream) => {
             let upstream = Arc::clone(upstream);
-            from_pool(&upstream, ctx)?
+            admit(&upstream, ctx).await?;
+            from_pool(&upstream, session, ctx)?
         }
         Target::Address(target) => {
             let target = target.clone();
-            let peer = from_path(&target, ctx).await?;
+            let peer = from_path(resolver, &target, ctx).await?;
             refuse_own(listeners, session, ctx)?;
             peer
         }
     };
     if let Some((forward, _)) = ctx.forward() {
-        set_timeouts(&mut peer, forward.timeouts);
+        set_timeouts(&mut peer, forward.timeouts, ctx);
     }
-    if session.is_upgrade_req() {
-        upgrade::prepare(&mut peer);
+    if ctx.attempts.fresh {
+        // A pool of its own: the key is one that no idle connection has.
+        static KEY: AtomicU64 = AtomicU64::new(1 << 63);
+        peer.group_key = KEY.fetch_add(1, Ordering::Relaxed);
+        peer.options.idle_timeout = Some(COME_AGAIN);
     }
     if is_other_upgrade(session) {
         peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
@@ -48,59 +60,103 @@ pub(super) async fn choose(listeners: &Listeners, session: &mut Session, ctx: &m
     Ok(peer)
 }
 
-/// What follows from a connection that could not be made: another attempt while there is another address.
-pub(super) fn failed(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    ctx.outcome = match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Outcome::ConnectTimeout,
-        _ => Outcome::ConnectFailed,
-    };
-    ctx.reason = Some(error.to_string());
-    if let Some(server) = &ctx.server {
-        ctx.tried.push(server.address);
+/// Lets a request into its pool, once.
+async fn admit(upstream: &Upstream, ctx: &mut Context) -> Result<()> {
+    if ctx.attempts.admitted {
+        return Ok(());
     }
-    let addresses = match ctx.forwarding().map(|forwarding| &forwarding.target) {
-        Some(Target::Pool(upstream)) => {
-            let servers = upstream.servers();
-            servers.iter().filter(|server| !ctx.tried.contains(&server.address)).count()
+    match upstream.pass() {
+        Ok(probe) => ctx.attempts.probe = probe,
+        Err(wait) => {
+            ctx.attempts.retry_after = Some(wait + Duration::from_millis(999));
+            let reason = format!("the circuit breaker of upstream `{}` is open", upstream.name);
+            return Err(fail(ctx, Outcome::BreakerOpen, &reason));
         }
-        _ => 0,
-    };
-    error.set_retry(addresses > 0 && ctx.tried.len() < ATTEMPTS);
-    error
+    }
+    match upstream.enter().await {
+        Ok(entered) => ctx.attempts.entered = entered,
+        Err(full) => {
+            ctx.attempts.retry_after = Some(COME_AGAIN);
+            let why = match full {
+                Full::NoPlace => "is at its limit, and so is its queue",
+                Full::Waited => "was at its limit for as long as requests wait",
+            };
+            let reason = format!("upstream `{}` {why}", upstream.name);
+            return Err(fail(ctx, Outcome::Overloaded, &reason));
+        }
+    }
+    ctx.attempts.admitted = true;
+    Ok(())
 }
 
-fn from_pool(upstream: &Upstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-    let Some(server) = upstream.choose(&ctx.tried) else {
+/// The connection of an attempt is there: from now on its exchange is watched.
+pub(super) fn connected(session: &Session, ctx: &mut Context, digest: Option<&Digest>) {
+    let exchange = digest.and_then(Wire::exchange);
+    if let (Some(exchange), Some((forward, _))) = (&exchange, ctx.forward()) {
+        let timeouts = forward.timeouts;
+        let end = timeouts.request.map(|time| (ctx.started + time).into());
+        let times = Times { first_byte: timeouts.first_byte, idle: timeouts.idle, end };
+        exchange.begin(times, session.is_upgrade_req());
+    }
+    ctx.attempts.exchange = exchange;
+}
+
+fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    let headers = &session.req_header().headers;
+    let (v4, v6);
+    let client: &[u8] = match ctx.client.address {
+        IpAddr::V4(address) => {
+            v4 = address.octets();
+            &v4
+        }
+        IpAddr::V6(address) => {
+            v6 = address.octets();
+            &v6
+        }
+    };
+    let wish = Wish {
+        key: upstream.key(headers, client),
+        token: upstream.token(headers),
+        tried: &ctx.attempts.tried,
+        open_only: false,
+    };
+    let Some(endpoint) = upstream.choose(&wish) else {
+        ctx.attempts.retry_after = Some(COME_AGAIN);
         let reason = format!("no address of upstream `{}` is known", upstream.name);
         return Err(fail(ctx, Outcome::NoServer, &reason));
     };
     ctx.server = Some(ServerInUse {
-        address: server.address,
+        address: endpoint.address,
         scheme: upstream.scheme(),
-        authority: server.endpoint.authority.clone(),
+        authority: endpoint.configured.authority.clone(),
     });
-    Ok(Box::new(server.peer.clone()))
+    let peer = Box::new(endpoint.peer.clone());
+    ctx.attempts.begin(Some(endpoint));
+    Ok(peer)
 }
 
 /// A dynamic target: its name is looked up here, and the address connected to is one that the allow-list has.
-async fn from_path(target: &DynamicTarget, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+async fn from_path(resolver: &Resolver, target: &DynamicTarget, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let addresses = match target.address {
         Some(address) => vec![SocketAddr::new(address, target.port)],
-        None => match discovery::resolve(&target.host, target.port).await {
-            Ok(addresses) => addresses,
+        None => match resolver.resolve(&target.host, target.port).await {
+            Ok(found) => found.addresses,
             Err(error) => {
                 let reason = format!("`{}` does not resolve: {error}", target.host);
                 return Err(fail(ctx, Outcome::Unresolved, &reason));
             }
         },
     };
-    let allowed = ctx.forward().and_then(|(forward, _)| match &forward.target {
-        TargetRule::Dynamic(dynamic) => {
-            addresses.iter().find(|address| dynamic.allow.permits_connection(&target.host, address.ip(), target.port))
+    let allowed: Vec<SocketAddr> = match ctx.forward().map(|(forward, _)| &forward.target) {
+        Some(TargetRule::Dynamic(dynamic)) => {
+            let permits = |a: &&SocketAddr| dynamic.allow.permits_connection(&target.host, a.ip(), target.port);
+            addresses.iter().filter(permits).copied().collect()
         }
-        TargetRule::Pool(_) => None,
-    });
-    let (Some(&address), Ok(authority)) = (allowed, HeaderValue::from_str(&target.authority)) else {
+        _ => Vec::new(),
+    };
+    let untried = allowed.iter().filter(|address| !ctx.attempts.tried.contains(address)).count();
+    let next = allowed.iter().find(|address| !ctx.attempts.tried.contains(address)).or(allowed.first());
+    let (Some(&address), Ok(authority)) = (next, HeaderValue::from_str(&target.authority)) else {
         let found: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
         let reason = format!(
             "`{}` stands for {}, which is not allowed; the entry `{}:{}` would allow it",
@@ -111,8 +167,11 @@ async fn from_path(target: &DynamicTarget, ctx: &mut Context) -> Result<Box<Http
         );
         return Err(fail(ctx, Outcome::AddressRefused, &reason));
     };
+    let connect = ctx.forward().map_or(COME_AGAIN, |(forward, _)| forward.timeouts.connect);
     ctx.server = Some(ServerInUse { address, scheme: "http", authority });
-    Ok(Box::new(peer(address, None, true)))
+    ctx.attempts.begin(None);
+    ctx.attempts.more_addresses = untried > 1;
+    Ok(Box::new(peer(address, connect)))
 }
 
 /// A dynamic target must not lead back into this process: a path could name it again and again, or its admin port.
@@ -127,11 +186,19 @@ fn refuse_own(listeners: &Listeners, session: &Session, ctx: &mut Context) -> Re
     }
 }
 
-fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts) {
-    peer.options.connection_timeout = Some(timeouts.connect);
-    peer.options.total_connection_timeout = Some(timeouts.connect);
-    peer.options.read_timeout = Some(timeouts.idle);
-    peer.options.write_timeout = Some(timeouts.idle);
+/// Sets how long the stages of an attempt may take. Reads of HTTP/1.1 are timed on the connection itself, as Pingora has
+/// one time for all of them.
+fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, ctx: &Context) {
+    let left = timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()).max(Duration::from_millis(1)));
+    let within = |time: Duration| left.map_or(time, |left| left.min(time));
+    if timeouts.connect_differs || left.is_some_and(|left| left < timeouts.connect) {
+        connect_within(peer, ctx.attempts.endpoint.as_deref(), within(timeouts.connect));
+    }
+    peer.options.connection_timeout = Some(within(timeouts.tls));
+    peer.options.total_connection_timeout = Some(within(timeouts.connect.saturating_add(timeouts.tls)));
+    peer.options.write_timeout = Some(within(timeouts.idle));
+    let is_h2 = peer.options.alpn.get_min_http_version() == 2;
+    peer.options.read_timeout = is_h2.then(|| within(timeouts.idle));
 }
 
 /// Whether a request asks for an upgrade that Pingora does not know, as `kubectl exec` does with SPDY.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
 use once_cell::sync::Lazy;
-use smallvec::SmallVec;
 
+use super::attempts::Attempts;
 use crate::lifecycle::UnderWay;
 use crate::observe::Outcome;
 use crate::route::template::Values;
@@ -35,8 +35,8 @@ pub struct Context {
     pub decision: Option<Decision>,
     /// The server of the current attempt.
     pub server: Option<ServerInUse>,
-    /// The addresses that could not be connected to.
-    pub tried: SmallVec<[SocketAddr; 4]>,
+    /// What is known of this request's attempts.
+    pub attempts: Attempts,
     /// The path that the upstream saw, without query; kept for relative references.
     pub upstream_path: String,
     /// Steps on the response body.
@@ -77,7 +77,7 @@ impl Context {
             names_host: false,
             decision: None,
             server: None,
-            tried: SmallVec::new(),
+            attempts: Attempts::default(),
             upstream_path: String::new(),
             body: None,
             drop_body: false,

@@ -1,7 +1,7 @@
 //! finish: answers of Pylon's own, errors, and the record of each request.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -55,6 +55,9 @@ pub(super) async fn refuse_with(
     if let Some(allow) = allow {
         header.insert_header(ALLOW, allow)?;
     }
+    if let Some(after) = ctx.attempts.retry_after {
+        header.insert_header(RETRY_AFTER, after.as_secs().max(1).to_string())?;
+    }
     write_answer(session, header, page.body.into()).await
 }
 
@@ -93,15 +96,15 @@ fn classify(error: &Error, begun: bool, ctx: &mut Context) {
         (ErrorSource::Downstream, _) if gone || begun => Outcome::ClientGone,
         (ErrorSource::Downstream, _) => Outcome::BadRequest,
         (ErrorSource::Upstream, _) if begun => Outcome::UpstreamCut,
-        (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Outcome::UpstreamTimeout,
-        (ErrorSource::Upstream, _) => Outcome::UpstreamBroken,
+        (ErrorSource::Upstream, _) => super::attempts::outcome(error),
         _ => Outcome::Internal,
     };
-    ctx.reason = Some(error.to_string());
+    ctx.reason = Some(super::attempts::in_words(error));
 }
 
 /// Counts and logs a request that ended.
 pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    ctx.attempts.end();
     let written = session.response_written().map(|response| response.status);
     if error.is_some() && ctx.outcome == Outcome::Forwarded {
         ctx.outcome = Outcome::ClientGone;
@@ -124,6 +127,7 @@ pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&E
             host = %ctx.host,
             path = %crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())),
             route = ctx.route().map_or("", |route| route.name.as_str()),
+            attempts = ctx.attempts.made(),
             server = ctx.server.as_ref().map(|s| s.address.to_string()),
             status = status.as_u16(),
             outcome = ctx.outcome.as_str(),
@@ -139,6 +143,7 @@ pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&E
             host: std::mem::take(&mut ctx.host),
             path: crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())).to_owned(),
             route: ctx.route().map(|route| route.name.clone()),
+            attempts: ctx.attempts.made(),
             server: ctx.server.as_ref().map(|server| server.address),
             status,
             upstream_status: ctx.upstream_status,

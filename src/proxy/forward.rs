@@ -65,6 +65,16 @@ fn set_target(session: &Session, request: &mut RequestHeader, ctx: &mut Context)
     Ok(())
 }
 
+/// Tells the attempt how far the body is.
+pub(super) fn watch_body(body: Option<&Bytes>, end: bool, ctx: &mut Context) {
+    if body.is_some_and(|piece| !piece.is_empty()) {
+        ctx.attempts.body_begins();
+    }
+    if end && let Some(exchange) = &ctx.attempts.exchange {
+        exchange.request_is_sent();
+    }
+}
+
 /// Keeps an empty last piece of a body from being sent.
 ///
 /// HTTP/2 clients end a body with an empty DATA frame. Pingora would write it as a chunk of length 0, which is a last

@@ -3,6 +3,7 @@
 //! This file is its table of contents: Pingora's phases, each a call into the file that does the work.
 
 mod accept;
+mod attempts;
 mod connect;
 mod context;
 mod finish;
@@ -16,14 +17,16 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::AccessLog;
 use crate::snapshot::Snapshot;
+use crate::upstream::Resolver;
 
 pub use context::Context;
 
@@ -33,6 +36,8 @@ pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The addresses that clients connect to.
     pub listeners: Arc<Listeners>,
+    /// Looks up the names of dynamic targets.
+    pub resolver: Resolver,
     /// Where requests are recorded.
     pub access: AccessLog,
     /// Counts the requests under way.
@@ -56,7 +61,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        connect::choose(&self.listeners, session, ctx).await
+        connect::choose(&self.listeners, &self.resolver, session, ctx).await
     }
 
     fn fail_to_connect(
@@ -66,7 +71,20 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        connect::failed(ctx, error)
+        attempts::not_connected(ctx, error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        connect::connected(session, ctx, digest);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -83,8 +101,9 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _ctx: &mut Context,
+        ctx: &mut Context,
     ) -> Result<()> {
+        forward::watch_body(body.as_ref(), end, ctx);
         forward::end_once(body, end);
         Ok(())
     }
@@ -118,12 +137,34 @@ impl ProxyHttp for Gateway {
         respond::adapt_body(body, end, ctx).map(|()| None)
     }
 
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        attempts::broke(session, ctx, error, reused)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         finish::fail(session, error, ctx).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         finish::record(&self.access, session, error, ctx);
+    }
+
+    /// What is tried again is not worth a line; the pool tells when an endpoint changes its state.
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
     }
 
     /// Failures are logged in `logging`, with the route and the request's id.

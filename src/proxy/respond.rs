@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, TRANSFER_ENCODING,
+    ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderName, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -34,6 +35,10 @@ pub(super) fn adapt(
         return Ok(());
     }
     ctx.upstream_status = Some(response.status);
+    if super::attempts::answered(session, ctx, response.status) {
+        let reason = format!("{} is tried again", response.status.as_u16());
+        return Err(Error::explain(ErrorType::HTTPStatus(502), reason).into_up());
+    }
     ctx.outcome = Outcome::Forwarded;
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         if !session.is_upgrade_req() {
@@ -69,9 +74,19 @@ pub(super) fn adapt(
         }
         forward.response_headers.apply(response, &values);
     }
+    if let Some(cookie) = sticky_cookie(session, ctx) {
+        response.append(&SET_COOKIE, cookie);
+    }
     ctx.drop_body = without_body;
     ctx.body = pipeline.map(Mutex::new);
     Ok(())
+}
+
+/// The cookie that binds the client to the endpoint, where the pool has one and the client does not.
+fn sticky_cookie(session: &Session, ctx: &Context) -> Option<http::HeaderValue> {
+    let Target::Pool(upstream) = &ctx.forwarding()?.target else { return None };
+    let token = upstream.token(&session.req_header().headers);
+    upstream.bind(ctx.attempts.endpoint.as_deref()?, token, ctx.client.scheme == "https")
 }
 
 /// A client that speaks HTTP/1.0 knows no chunks: its body ends with the connection.

@@ -42,25 +42,16 @@ fn compile_upstreams(loaded: &Loaded, previous: Option<&Snapshot>, report: &mut 
     let mut pools = Pools::new();
     for (name, entry) in &loaded.upstreams {
         let spec = &entry.value;
-        let carried =
-            previous.and_then(|p| p.upstreams.iter().find(|upstream| upstream.is(name, spec))).map(Arc::clone);
-        let compiled = match carried {
-            Some(pool) => Ok(pool),
-            None => Upstream::compile(name, spec).map(Arc::new),
-        };
-        match compiled {
+        let before = previous.and_then(|p| p.upstreams.iter().find(|upstream| upstream.name == *name));
+        let file = |path: &str| loaded.resolve_path(entry.document, path);
+        match Upstream::compile(name, spec, before, &file) {
             Ok(pool) => {
                 pools.insert(name.clone(), pool);
             }
             Err(problems) => {
-                for (index, key, message) in problems {
-                    let mut path = entry.at.clone();
-                    if let Some(index) = index {
-                        path.push("endpoints");
-                        path.push(index);
-                    }
-                    path.push(key);
-                    report.push(loaded.problem_at(entry.document, path, message));
+                for mistake in problems {
+                    let path = mistake.place(&entry.at);
+                    report.push(loaded.problem_at(entry.document, path, mistake.message));
                 }
             }
         }
@@ -77,7 +68,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
         matchers.push(compile_matcher(loaded, entry, report));
     }
     report_names(loaded, report);
-    let hosts: Vec<String> = upstreams.values().flat_map(|u| u.endpoints().iter().map(|e| e.host.clone())).collect();
+    let hosts: Vec<String> = upstreams.values().flat_map(|u| u.configured().iter().map(|e| e.host.clone())).collect();
     let mut routes = Vec::new();
     for (entry, matcher) in loaded.routes.iter().zip(matchers) {
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
@@ -272,7 +263,7 @@ fn mounts(routes: &[Route]) -> Vec<Mount> {
             let Some((public, below)) = fixed_prefixes(pattern, forward) else {
                 continue;
             };
-            let authorities = upstream.endpoints().iter().filter_map(|e| e.authority.to_str().ok());
+            let authorities = upstream.configured().iter().filter_map(|e| e.authority.to_str().ok());
             mounts.extend(authorities.map(|authority| Mount {
                 scheme: upstream.scheme(),
                 authority: authority.to_owned(),

@@ -3,6 +3,7 @@
 mod compile;
 mod decide;
 mod outward;
+mod patience;
 mod route;
 mod steps;
 mod trace;
@@ -19,7 +20,8 @@ use crate::upstream::Upstream;
 pub use compile::compile;
 pub use decide::{Decision, Forwarding, Refusal, Request, Target, Verdict, path_of, query_of};
 pub use outward::{Outward, Prefix};
-pub use route::{Action, Forward, HostHeader, Route, TargetRule, Timeouts};
+pub use patience::{Retry, Timeouts};
+pub use route::{Action, Forward, HostHeader, Route, TargetRule};
 pub use trace::Trace;
 
 /// A compiled configuration.

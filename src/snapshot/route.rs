@@ -1,9 +1,10 @@
 //! A route, compiled.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
+
+use super::patience::{Retry, Timeouts};
 
 use crate::observe::RouteMetrics;
 use crate::route::Matcher;
@@ -61,6 +62,8 @@ pub struct Forward {
     pub prefixes: Vec<super::Prefix>,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// When it is tried again.
+    pub retry: Retry,
     /// Changes of request headers.
     pub request_headers: HeaderEdits,
     /// Changes of response headers.
@@ -99,13 +102,4 @@ pub enum HostHeader {
     Client,
     /// A fixed name.
     Fixed(HeaderValue),
-}
-
-/// How long Pylon waits for an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection.
-    pub connect: Duration,
-    /// For the next byte.
-    pub idle: Duration,
 }

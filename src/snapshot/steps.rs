@@ -1,13 +1,13 @@
 //! Compiles the steps of one route.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 
 use super::compile::key;
-use super::{Action, Forward, HostHeader, TargetRule, Timeouts};
-use crate::config::{Entry, KeyPath, Loaded, Report, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec};
+use super::patience::{Retry, Timeouts};
+use super::{Action, Forward, HostHeader, TargetRule};
+use crate::config::{Entry, KeyPath, Loaded, Report, RetrySpec, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec};
 use crate::route::Matcher;
 use crate::route::template::{Template, Vocabulary};
 use crate::step::adapt::Adapt;
@@ -45,14 +45,14 @@ impl RouteScope<'_> {
     }
 
     fn authority(&self, name: &str) -> Option<String> {
-        let endpoint = self.upstreams.get(name)?.endpoints().first()?;
+        let endpoint = self.upstreams.get(name)?.configured().first()?;
         endpoint.authority.to_str().ok().map(str::to_owned)
     }
 
     /// The authority of an upstream, always with a port, so that a pattern with a port matches it.
     fn authority_with_port(&self, name: &str) -> Option<String> {
         let authority = self.authority(name)?;
-        let port = self.upstreams.get(name)?.endpoints().first()?.port;
+        let port = self.upstreams.get(name)?.configured().first()?.port;
         match crate::route::host::split_port(&authority).1 {
             Some(_) => Some(authority),
             None => Some(format!("{authority}:{port}")),
@@ -110,6 +110,7 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
         ("target", spec.target.is_some()),
         ("host_header", spec.host_header.is_some()),
         ("timeouts", spec.timeouts != TimeoutsSpec::default()),
+        ("retry", spec.retry != RetrySpec::default()),
         ("headers", spec.headers != crate::config::HeadersSpec::default()),
         ("adapt", !spec.adapt.is_empty()),
         ("redirects", spec.redirects.is_some()),
@@ -172,7 +173,11 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
     };
     let host = spec.host_header.as_deref().or(upstream_spec.and_then(|u| u.host.as_deref()));
     let host = host_header(host).map_err(|message| scope.report(report, &["host_header"], message)).ok();
-    let timeouts = timeouts(&spec.timeouts, upstream_spec.map(|u| &u.timeouts));
+    let timeouts = Timeouts::new(&spec.timeouts, upstream_spec.map(|u| &u.timeouts));
+    if let Err((key, message)) = crate::upstream::check_retry(&spec.retry) {
+        scope.report(report, &["retry", key], message);
+    }
+    let retry = Retry::new(&spec.retry, upstream_spec.map(|u| &u.retry));
     if report.len() > before {
         return None;
     }
@@ -188,6 +193,7 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
         raw_target: spec.target == Some(TargetForm::Raw),
         host: host?,
         timeouts,
+        retry,
         request_headers: request_headers?,
         response_headers: response_headers?,
         adapt,
@@ -310,17 +316,5 @@ pub(super) fn host_header(text: Option<&str>) -> Result<HostHeader, String> {
             (Ok(_), Ok(value)) => Ok(HostHeader::Fixed(value)),
             _ => Err(format!("`{name}` is not a host; write `upstream`, `client` or a name with an optional port")),
         },
-    }
-}
-
-/// A route's timeouts over its upstream's over the defaults.
-fn timeouts(route: &TimeoutsSpec, upstream: Option<&TimeoutsSpec>) -> Timeouts {
-    let pick = |own: Option<&crate::config::value::Span>, pool: Option<&crate::config::value::Span>, default| {
-        own.or(pool).map_or(default, |span| span.duration())
-    };
-    let pool = upstream.cloned().unwrap_or_default();
-    Timeouts {
-        connect: pick(route.connect.as_ref(), pool.connect.as_ref(), Duration::from_secs(5)),
-        idle: pick(route.idle.as_ref(), pool.idle.as_ref(), Duration::from_secs(3600)),
     }
 }

@@ -1,50 +1,74 @@
-//! Pools of servers: which addresses they have now, and which one the next request goes to.
+//! Pools of servers: which endpoints they have now, which one an attempt goes to, and what becomes of it.
+//!
+//! An [`Upstream`] is made from a spec and never changes; what is learnt while it serves lives in its [`PoolState`] and in
+//! the [`EndpointState`]s of its addresses, which the next [`Upstream`] of the same name takes over. Choosing reads a
+//! [`Roster`], which is built anew by whoever changes something that it depends on.
 
+mod balance;
+mod breaker;
+mod budget;
+mod clock;
+mod compile;
+pub(crate) mod dial;
 pub(crate) mod discovery;
-pub(crate) mod upgrade;
+mod endpoint;
+mod health;
+mod latency;
+mod limits;
+mod roster;
+mod status;
+mod sticky;
+mod trust;
+mod upkeep;
+pub(crate) mod wire;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use http::HeaderMap;
+use once_cell::sync::OnceCell;
+use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
-use pingora_load_balancing::{Backend, Backends};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::config::UpstreamSpec;
-use discovery::Lookup;
+use crate::config::value::Span;
+use crate::config::{BalanceSpec, Protocol, UpstreamSpec, value::HashKey};
+use balance::Ring;
+use compile::Compiled;
+use dial::Dialer;
 
-/// How often the addresses of names are looked up again.
-const REFRESH: Duration = Duration::from_secs(10);
+pub use breaker::Change;
+pub use compile::{Mistake, check_retry};
+pub use dial::Http1;
+pub use discovery::Resolver;
+pub use endpoint::{Configured, Endpoint, EndpointState, InFlight};
+pub use limits::{Entered, Full};
+pub use roster::{Roster, Wish};
+pub use status::PoolStatus;
+pub use wire::{Exchange, Times, Wire};
 
-/// A mistake in a pool: the index of the endpoint where there is one, the key, and what to write.
-pub type Mistake = (Option<usize>, &'static str, String);
+/// How many streams one HTTP/2 connection carries.
+const H2_STREAMS: usize = 100;
+/// How long a connection is kept that nobody uses.
+const KEPT: Duration = Duration::from_secs(60);
 
-/// A server as it was configured.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `host[:port]` as written, for the `Host` header.
-    pub authority: HeaderValue,
-    /// Host without brackets, for look-ups.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// Its share of requests.
-    pub weight: usize,
-}
-
-/// An address of an endpoint, with what a connection to it needs.
-#[derive(Debug)]
-pub struct Server {
-    /// The endpoint that it belongs to.
-    pub endpoint: Arc<Endpoint>,
-    /// Where it is.
-    pub address: SocketAddr,
-    /// A peer to clone for each attempt.
-    pub peer: HttpPeer,
+/// What a pool has learnt; it stays over reloads for as long as a pool of this name is configured.
+#[derive(Default)]
+pub struct PoolState {
+    endpoints: Mutex<HashMap<SocketAddr, Arc<EndpointState>>>,
+    names: Arc<discovery::Names>,
+    gate: Arc<limits::Gate>,
+    budget: budget::Budget,
+    breaker: breaker::Breaker,
+    next: AtomicUsize,
+    /// Counts changes of endpoints' states, so that every pool that shares this sees them.
+    changes: AtomicU64,
+    changed: Notify,
 }
 
 /// A pool.
@@ -52,92 +76,75 @@ pub struct Upstream {
     /// Its name.
     pub name: String,
     spec: UpstreamSpec,
-    endpoints: Vec<Arc<Endpoint>>,
-    base_path: String,
-    tls: bool,
-    backends: Backends,
-    servers: ArcSwap<Vec<Arc<Server>>>,
-    next: AtomicUsize,
+    compiled: Compiled,
+    state: Arc<PoolState>,
+    roster: ArcSwap<Roster>,
+    /// One at a time builds the roster.
+    rebuild: Mutex<Rebuild>,
+    lookup: OnceCell<discovery::Lookup>,
     stop: watch::Sender<bool>,
+}
+
+/// What building a roster keeps from one time to the next.
+#[derive(Default)]
+struct Rebuild {
+    ring: Option<Ring>,
+    panic: bool,
 }
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("name", &self.name).field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("Upstream").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl Upstream {
-    /// Checks a pool. Nothing is looked up or connected yet.
+    /// Checks a pool; `before` is the pool of this name in use, whose state is taken over. Nothing is looked up, connected or
+    /// started yet. `file` finds a file that the configuration names.
     ///
     /// # Errors
-    /// For each mistake the index of the endpoint where there is one, the key, and what to write.
-    pub fn compile(name: &str, spec: &UpstreamSpec) -> Result<Self, Vec<Mistake>> {
-        let mut problems = Vec::new();
-        let first = spec.endpoints.first();
-        if first.is_none() {
-            let message = "a pool without endpoints serves nobody; list one URL at least";
-            problems.push((None, "endpoints", message.to_owned()));
+    /// All mistakes.
+    pub fn compile(
+        name: &str,
+        spec: &UpstreamSpec,
+        before: Option<&Arc<Self>>,
+        file: &dyn Fn(&str) -> PathBuf,
+    ) -> Result<Arc<Self>, Vec<Mistake>> {
+        let compiled = compile::compile(name, spec, file)?;
+        if let Some(before) = before
+            && before.spec == *spec
+            && before.compiled.policy == compiled.policy
+        {
+            return Ok(Arc::clone(before));
         }
-        let (tls, base_path) = first.map_or((false, ""), |e| (e.url.is_https(), e.url.base_path()));
-        let mut endpoints = Vec::new();
-        for (index, endpoint) in spec.endpoints.iter().enumerate() {
-            let url = &endpoint.url;
-            if url.is_https() != tls || url.base_path() != base_path {
-                let message = format!(
-                    "`{url}` differs from the first endpoint in its scheme or path; the endpoints of a pool share them, \
-                     make another upstream of it"
-                );
-                problems.push((Some(index), "url", message));
-            }
-            match compile_endpoint(endpoint) {
-                Ok(endpoint) => endpoints.push(Arc::new(endpoint)),
-                Err((key, message)) => problems.push((Some(index), key, message)),
-            }
-        }
-        if !endpoints.is_empty() && endpoints.iter().all(|e| e.weight == 0) {
-            let message = "all weights are 0, so no server gets requests; give one a weight of 1 to 1000";
-            problems.push((None, "endpoints", message.to_owned()));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let lookup = Lookup::new(name.to_owned(), endpoints.clone());
-        Ok(Self {
+        Ok(Arc::new(Self {
             name: name.to_owned(),
-            base_path: base_path.to_owned(),
-            tls,
             spec: spec.clone(),
-            endpoints,
-            backends: Backends::new(Box::new(lookup)),
-            servers: ArcSwap::default(),
-            next: AtomicUsize::new(0),
+            state: before.map(|before| Arc::clone(&before.state)).unwrap_or_default(),
+            compiled,
+            roster: ArcSwap::default(),
+            rebuild: Mutex::default(),
+            lookup: OnceCell::new(),
             stop: watch::channel(false).0,
-        })
-    }
-
-    /// Whether this pool is what a spec describes, so that it can be carried over.
-    #[must_use]
-    pub fn is(&self, name: &str, spec: &UpstreamSpec) -> bool {
-        self.name == name && self.spec == *spec
+        }))
     }
 
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+        if self.compiled.https { "https" } else { "http" }
     }
 
     /// The path that the URLs of all endpoints have in common, without a final slash.
     #[must_use]
     pub fn base_path(&self) -> &str {
-        &self.base_path
+        &self.compiled.base_path
     }
 
     /// The servers as configured.
     #[must_use]
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    pub fn configured(&self) -> &[Arc<Configured>] {
+        &self.compiled.endpoints
     }
 
     /// What it was made from.
@@ -146,148 +153,180 @@ impl Upstream {
         &self.spec
     }
 
-    /// The addresses that are known now, one for each share of the weights.
+    /// Whether its servers are spoken to in HTTP/2.
     #[must_use]
-    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
-        self.servers.load_full()
+    pub fn is_h2(&self) -> bool {
+        self.spec.protocol == Protocol::H2
     }
 
-    /// The server for the next request, in turn; `skip` counts the attempts that this request has made already.
+    /// Chooses the endpoint of an attempt; `None` when no address is known.
     #[must_use]
-    pub fn choose(&self, tried: &[SocketAddr]) -> Option<Arc<Server>> {
-        let servers = self.servers.load();
-        let count = servers.len();
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut turn = (0..count).filter_map(|step| servers.get(start.wrapping_add(step) % count));
-        let untried = turn.clone().find(|server| !tried.contains(&server.address));
-        untried.or_else(|| turn.next()).cloned()
+    pub fn choose(&self, wish: &Wish<'_>) -> Option<Arc<Endpoint>> {
+        let roster = self.roster.load();
+        let open_only = self.compiled.limits.is_some_and(|limits| limits.connections != u32::MAX) && {
+            let open: u32 = roster.all.iter().map(|endpoint| endpoint.state.open()).sum();
+            open >= self.compiled.limits.map_or(u32::MAX, |limits| limits.connections)
+        };
+        roster.choose(&Wish { open_only, ..*wish }, &self.state.next).cloned()
     }
 
-    /// Looks all addresses up once.
-    pub async fn resolve(&self) {
-        if let Err(error) = self.backends.update(|_| {}).await {
-            tracing::warn!(upstream = %self.name, %error, "no address is known");
-        }
-        let found = self.backends.get_backend();
-        let servers: Vec<(Arc<Server>, usize)> =
-            found.iter().filter_map(|b| Some((self.server(b)?, b.weight))).collect();
-        self.servers.store(Arc::new(spread(&servers)));
+    /// Whether there is an endpoint that was not tried.
+    #[must_use]
+    pub fn has_untried(&self, tried: &[SocketAddr]) -> bool {
+        self.roster.load().untried(tried) > 0
     }
 
-    /// Looks names up again until the pool is dropped or stopped. Pools of plain addresses need no second look.
-    pub fn keep_fresh(self: &Arc<Self>) {
-        let literal = self.endpoints.iter().all(|e| e.host.parse::<std::net::IpAddr>().is_ok());
-        if literal {
-            return;
-        }
-        let pool = Arc::downgrade(self);
-        let mut stop = self.stop.subscribe();
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(REFRESH) => {}
-                    _ = stop.changed() => return,
-                }
-                match pool.upgrade() {
-                    Some(pool) => pool.resolve().await,
-                    None => return,
-                }
+    /// What is hashed of a request, where this pool hashes.
+    pub fn key<'a>(&self, headers: &'a HeaderMap, client: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.spec.balance {
+            BalanceSpec::Hash(HashKey::ClientIp) => Some(client),
+            BalanceSpec::Hash(HashKey::Header(name)) => headers.get(name.get()).map(http::HeaderValue::as_bytes),
+            BalanceSpec::Hash(HashKey::Cookie(name)) => {
+                sticky::cookie(headers.get_all(http::header::COOKIE).iter(), name).map(str::as_bytes)
             }
-        });
+            _ => None,
+        }
     }
 
-    fn server(&self, backend: &Backend) -> Option<Arc<Server>> {
-        let endpoint = backend.ext.get::<Arc<Endpoint>>()?;
-        let address = *backend.addr.as_inet()?;
-        let name = self.spec.tls.server_name.clone();
-        let sni = name.unwrap_or_else(|| endpoint.host.clone());
-        Some(Arc::new(Server {
-            endpoint: Arc::clone(endpoint),
-            address,
-            peer: peer(address, self.tls.then_some(sni), self.spec.tls.verify.as_ref().is_none_or(|v| v.0)),
-        }))
+    /// The value of a request's sticky cookie.
+    pub fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let sticky = self.compiled.sticky.as_ref()?;
+        sticky::cookie(headers.get_all(http::header::COOKIE).iter(), &sticky.cookie)
+    }
+
+    /// The sticky cookie that an answer of this endpoint sets, where the client did not have it.
+    #[must_use]
+    pub fn bind(&self, endpoint: &Endpoint, token: Option<&str>, secure: bool) -> Option<http::HeaderValue> {
+        let sticky = self.compiled.sticky.as_ref()?;
+        if endpoint.token.is_empty() || token == Some(endpoint.token.as_str()) {
+            return None;
+        }
+        sticky.set_cookie(&endpoint.token, secure)
+    }
+
+    /// Lets a request in, within the limits of the pool; `None` where there are none.
+    ///
+    /// # Errors
+    /// When it cannot be let in.
+    pub async fn enter(&self) -> Result<Option<Entered>, Full> {
+        self.state.budget.request();
+        match self.compiled.limits {
+            None => Ok(None),
+            Some(limits) => self.state.gate.enter(limits).await.map(Some),
+        }
+    }
+
+    /// Lets a request pass the circuit breaker; whether it is the one that is to see.
+    ///
+    /// # Errors
+    /// How long the breaker stays open.
+    pub fn pass(&self) -> Result<bool, Duration> {
+        self.compiled.breaker.map_or(Ok(false), |rule| self.state.breaker.pass(rule))
+    }
+
+    /// Whether the budget has room for one more attempt of a request that a server may have seen.
+    #[must_use]
+    pub fn may_retry(&self, share: f64) -> bool {
+        self.state.budget.take(share)
+    }
+
+    /// An attempt succeeded: its answer began after this time.
+    pub fn succeeded(&self, endpoint: &Endpoint, after: Duration, probe: bool) {
+        endpoint.state.health.succeeded();
+        endpoint.state.latency.observe(after);
+        self.record(true, probe);
+    }
+
+    /// An attempt failed, by the endpoint's fault.
+    pub fn failed(&self, endpoint: &Endpoint, after: Duration, probe: bool, reason: &str) {
+        // A refusal is fast; it is not to look attractive for that.
+        endpoint.state.latency.observe(after.max(Duration::from_secs(1)));
+        if endpoint.state.health.failed(&self.compiled.ejection) {
+            self.eject(&[(endpoint, reason.to_owned())]);
+        }
+        self.record(false, probe);
+    }
+
+    fn record(&self, success: bool, probe: bool) {
+        let Some(rule) = self.compiled.breaker else { return };
+        match self.state.breaker.record(rule, success, probe) {
+            Change::None => {}
+            Change::Opened => tracing::warn!(upstream = %self.name, "circuit breaker open: most attempts fail"),
+            Change::Closed => tracing::info!(upstream = %self.name, "circuit breaker closed: attempts succeed again"),
+        }
+    }
+
+    /// Leaves endpoints out for a while, as far as the pool can spare them.
+    fn eject(&self, worst_first: &[(&Endpoint, String)]) {
+        let mut rebuild = self.rebuild.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = &self.compiled.ejection;
+        let roster = self.roster.load();
+        let now = clock::now();
+        let of_pool = || roster.all.iter().filter(|endpoint| endpoint.configured.weight > 0);
+        let most = rule.most(of_pool().count());
+        let mut out = of_pool().filter(|endpoint| endpoint.state.health.is_ejected(now)).count();
+        let mut changed = false;
+        for (endpoint, reason) in worst_first {
+            if out >= most || endpoint.state.health.is_ejected(now) {
+                continue;
+            }
+            let time = endpoint.state.health.eject(rule, reason);
+            tracing::warn!(upstream = %self.name, endpoint = %endpoint.address, %reason, ?time, "endpoint ejected");
+            out += 1;
+            changed = true;
+        }
+        if changed {
+            self.build(&mut rebuild);
+            self.state.change();
+        }
+    }
+
+    fn peer(&self, configured: &Configured, address: SocketAddr, state: &Arc<EndpointState>) -> HttpPeer {
+        let name =
+            if self.compiled.https { self.compiled.trust.name(&configured.host).to_owned() } else { String::new() };
+        let mut peer = HttpPeer::new(address, self.compiled.https, name);
+        self.compiled.trust.apply(&mut peer);
+        let connect = self.spec.timeouts.connect.map_or(DEFAULT_CONNECT, Span::duration);
+        peer.options.custom_l4 = Some(Arc::new(Dialer { state: Some(Arc::clone(state)), timeout: connect }));
+        peer.options.idle_timeout = Some(KEPT);
+        peer.group_key = self.compiled.policy;
+        match self.spec.protocol {
+            Protocol::Http1 => peer.options.alpn = dial::http1(),
+            Protocol::H2 => {
+                peer.options.alpn = ALPN::H2;
+                peer.options.max_h2_streams = H2_STREAMS;
+            }
+        }
+        peer
     }
 }
 
-/// A peer for an address; with a name it speaks TLS.
+/// How long a connection may take, where nothing is configured.
+pub const DEFAULT_CONNECT: Duration = Duration::from_secs(5);
+
+impl PoolState {
+    /// Tells all pools that share this of a change.
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+}
+
+/// A peer for an address that no pool has: plain HTTP/1.1.
 #[must_use]
-pub fn peer(address: SocketAddr, tls_name: Option<String>, verify: bool) -> HttpPeer {
-    let tls = tls_name.is_some();
-    let mut peer = HttpPeer::new(address, tls, tls_name.unwrap_or_default());
-    peer.options.verify_cert = verify;
-    peer.options.verify_hostname = verify;
+pub fn peer(address: SocketAddr, connect: Duration) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    peer.options.alpn = dial::http1();
+    peer.options.idle_timeout = Some(KEPT);
+    peer.options.custom_l4 = Some(Arc::new(Dialer { state: None, timeout: connect }));
     peer
 }
 
-fn compile_endpoint(spec: &crate::config::EndpointSpec) -> Result<Endpoint, (&'static str, String)> {
-    let url = &spec.url;
-    let weight = spec.weight.as_ref().map_or(1, |weight| weight.0);
-    if weight > 1000 {
-        return Err(("weight", format!("{weight} is too much; write 0 to 1000")));
-    }
-    let authority = HeaderValue::from_str(url.authority())
-        .map_err(|_| ("url", format!("`{}` cannot stand in a Host header", url.authority())))?;
-    Ok(Endpoint { authority, host: url.host().to_owned(), port: url.port(), weight: weight as usize })
-}
-
-/// Spreads servers over turns in proportion to their weights, each as evenly as can be (smooth weighted round robin,
-/// as nginx does it).
-fn spread(servers: &[(Arc<Server>, usize)]) -> Vec<Arc<Server>> {
-    let divisor = servers.iter().fold(0, |a, (_, weight)| gcd(a, *weight)).max(1);
-    let weights: Vec<i64> = servers.iter().map(|(_, w)| i64::try_from(w / divisor).unwrap_or(i64::MAX)).collect();
-    let total: i64 = weights.iter().sum();
-    let mut current = vec![0_i64; servers.len()];
-    let mut turns = Vec::new();
-    for _ in 0..total {
-        for (value, weight) in current.iter_mut().zip(&weights) {
-            *value += weight;
-        }
-        let best = (0..servers.len()).max_by_key(|&i| (current[i], std::cmp::Reverse(i)));
-        if let Some(best) = best {
-            current[best] -= total;
-            turns.push(Arc::clone(&servers[best].0));
-        }
-    }
-    turns
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
+/// Makes a peer's connections take this long at most, in place of the pool's own time.
+pub fn connect_within(peer: &mut HttpPeer, endpoint: Option<&Endpoint>, connect: Duration) {
+    let state = endpoint.map(|endpoint| Arc::clone(&endpoint.state));
+    peer.options.custom_l4 = Some(Arc::new(Dialer { state, timeout: connect }));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(urls: &[&str]) -> Upstream {
-        let endpoints: Vec<String> = urls.iter().map(|u| format!("{{url: '{u}', weight: 1}}")).collect();
-        let yaml = format!("endpoints: [{}]", endpoints.join(", "));
-        Upstream::compile("test", &serde_yaml::from_str(&yaml).unwrap()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn servers_take_turns_and_what_was_tried_comes_last() {
-        let pool = pool(&["http://127.0.0.1:1", "http://127.0.0.2:1"]);
-        assert!(pool.choose(&[]).is_none());
-        pool.resolve().await;
-        let first = pool.choose(&[]).unwrap().address;
-        let second = pool.choose(&[]).unwrap().address;
-        assert_ne!(first, second);
-        assert_eq!(pool.choose(&[first]).unwrap().address, second);
-        assert_eq!(pool.choose(&[first]).unwrap().address, second);
-        assert!(pool.choose(&[first, second]).is_some());
-    }
-
-    #[test]
-    fn weights_spread_evenly() {
-        let server = |n: u8, weight| {
-            let address = SocketAddr::from(([127, 0, 0, n], 1));
-            let endpoint =
-                Arc::new(Endpoint { authority: HeaderValue::from_static("x"), host: "x".into(), port: 1, weight });
-            (Arc::new(Server { endpoint, address, peer: peer(address, None, true) }), weight)
-        };
-        let turns = spread(&[server(1, 20), server(2, 10)]);
-        let last: Vec<String> = turns.iter().map(|s| s.address.ip().to_string()).collect();
-        assert_eq!(last, ["127.0.0.1", "127.0.0.2", "127.0.0.1"]);
-    }
-}
+mod tests;

@@ -1,0 +1,281 @@
+//! Attempts: what each one met, and whether another one may follow.
+//!
+//! The rule that no fault may break: a request that is not idempotent (RFC 9110 §9.2.2) is never sent a second time,
+//! unless it is certain that the first server did not process it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora_proxy::Session;
+use smallvec::SmallVec;
+
+use super::Context;
+use crate::observe::Outcome;
+use crate::snapshot::Target;
+use crate::upstream::{Endpoint, Entered, Exchange, InFlight, Upstream};
+
+/// What is known of a request's attempts.
+#[derive(Default)]
+pub struct Attempts {
+    /// The addresses that failed, or were tried on.
+    pub tried: SmallVec<[SocketAddr; 4]>,
+    /// How many count against the limit.
+    counted: usize,
+    made: usize,
+    /// Of the current attempt: where it goes, in a pool.
+    pub endpoint: Option<Arc<Endpoint>>,
+    in_flight: Option<InFlight>,
+    /// When it began.
+    began: Option<Instant>,
+    /// What moves on its connection.
+    pub exchange: Option<Arc<Exchange>>,
+    /// Bytes sent when the first of the body was at hand.
+    head_sent: Option<u64>,
+    /// Whether the next attempt is to have a new connection.
+    pub fresh: bool,
+    /// Whether there are more addresses of a dynamic target.
+    pub more_addresses: bool,
+    /// The request's place in the pool.
+    pub entered: Option<Entered>,
+    /// Whether it was let into the pool, and counted there.
+    pub admitted: bool,
+    /// Whether it is the one that a circuit breaker has let through to see.
+    pub probe: bool,
+    /// When the client may come again.
+    pub retry_after: Option<Duration>,
+    /// Whether an answer was turned down for its status, to try again.
+    turned_down: bool,
+}
+
+impl Attempts {
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, endpoint: Option<Arc<Endpoint>>) {
+        self.made += 1;
+        self.counted += 1;
+        self.in_flight = endpoint.as_ref().map(|endpoint| endpoint.state.begin());
+        self.endpoint = endpoint;
+        self.began = Some(Instant::now());
+        self.exchange = None;
+        self.head_sent = None;
+        self.turned_down = false;
+    }
+
+    /// The first of the body is at hand; all that was sent until now was the header section.
+    pub(super) fn body_begins(&mut self) {
+        if self.head_sent.is_none() {
+            self.head_sent = self.exchange.as_ref().map(|exchange| exchange.bytes_sent());
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn end(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end();
+        }
+    }
+
+    /// How many attempts were made.
+    pub(super) fn made(&self) -> usize {
+        self.made
+    }
+
+    fn took(&self) -> Duration {
+        self.began.map(|began| began.elapsed()).unwrap_or_default()
+    }
+
+    /// Whether nothing came back, and nothing of the request can have been understood as one.
+    fn was_not_processed(&self, reused: bool, has_body: bool) -> bool {
+        let Some(exchange) = &self.exchange else { return false };
+        if exchange.bytes_received() > 0 {
+            return false;
+        }
+        let sent = exchange.bytes_sent();
+        // Without its body a request that has one is not complete, and the connection was closed before it was.
+        sent == 0 || (reused && has_body && self.head_sent.is_none_or(|head| sent <= head))
+    }
+}
+
+fn pool(ctx: &Context) -> Option<Arc<Upstream>> {
+    match &ctx.forwarding()?.target {
+        Target::Pool(upstream) => Some(Arc::clone(upstream)),
+        Target::Address(_) => None,
+    }
+}
+
+/// Tells the pool that an attempt failed by the endpoint's fault.
+fn blame(ctx: &Context, reason: &str) {
+    if let (Some(upstream), Some(endpoint)) = (pool(ctx), &ctx.attempts.endpoint) {
+        upstream.failed(endpoint, ctx.attempts.took(), ctx.attempts.probe, reason);
+    }
+}
+
+/// Whether the limit of attempts and the time for the request have room for another one.
+fn has_room(ctx: &Context) -> bool {
+    let Some((forward, _)) = ctx.forward() else { return false };
+    let in_time = forward.timeouts.request.is_none_or(|time| ctx.started.elapsed() < time);
+    in_time && ctx.attempts.counted < forward.retry.attempts
+}
+
+fn has_other_address(ctx: &Context) -> bool {
+    match pool(ctx) {
+        Some(upstream) => upstream.has_untried(&ctx.attempts.tried),
+        None => ctx.attempts.more_addresses,
+    }
+}
+
+fn is_in_budget(ctx: &Context) -> bool {
+    let Some((forward, _)) = ctx.forward() else { return false };
+    pool(ctx).is_some_and(|upstream| upstream.may_retry(forward.retry.budget))
+}
+
+/// What follows from a connection that could not be made: another attempt while there is another address.
+pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    ctx.outcome = outcome(&error);
+    let reason = in_words(&error);
+    blame(ctx, &reason);
+    ctx.reason = Some(reason);
+    if let Some(server) = &ctx.server {
+        ctx.attempts.tried.push(server.address);
+    }
+    ctx.attempts.in_flight = None;
+    error.set_retry(has_room(ctx) && has_other_address(ctx));
+    error
+}
+
+/// What follows from an attempt that broke after its connection was made.
+pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    if std::mem::take(&mut ctx.attempts.turned_down) {
+        ctx.attempts.in_flight = None;
+        error.set_retry(true);
+        return error;
+    }
+    let retry = *error.esource() == ErrorSource::Upstream && may_follow(session, ctx, &error, reused);
+    if retry {
+        ctx.attempts.in_flight = None;
+        ctx.outcome = Outcome::Internal;
+    }
+    ctx.attempts.end();
+    error.set_retry(retry);
+    error
+}
+
+fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: bool) -> bool {
+    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let has_body = !session.is_body_empty();
+    let nothing_came = ctx.attempts.exchange.as_ref().is_none_or(|exchange| exchange.bytes_received() == 0);
+    // An idle connection that the server closed just when it was used says nothing about the server.
+    let stale = reused && nothing_came && is_closed(error);
+    let unprocessed =
+        (is_closed(error) && ctx.attempts.was_not_processed(reused, has_body)) || is_refused_stream(error);
+    if !stale && !unprocessed {
+        let reason = in_words(error);
+        blame(ctx, &reason);
+    }
+    let replayable = !begun && !session.as_ref().retry_buffer_truncated();
+    let idempotent = session.req_header().method.is_idempotent();
+    if !replayable || is_answered_wrongly(error) {
+        return false;
+    }
+    if unprocessed || (stale && idempotent) {
+        // It is as if this attempt had not been; the next one gets a connection of its own, so that there is no third.
+        let again = !ctx.attempts.fresh || has_room(ctx);
+        ctx.attempts.counted -= usize::from(!ctx.attempts.fresh);
+        ctx.attempts.fresh = true;
+        return again;
+    }
+    if let Some(server) = &ctx.server {
+        ctx.attempts.tried.push(server.address);
+    }
+    idempotent && has_room(ctx) && has_other_address(ctx) && is_in_budget(ctx)
+}
+
+/// Takes an answer's status in; `true` when it is to be turned down and the request tried again.
+pub(super) fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> bool {
+    let (Some(upstream), Some(endpoint)) = (pool(ctx), ctx.attempts.endpoint.clone()) else {
+        return false;
+    };
+    if matches!(status.as_u16(), 502..=504) {
+        blame(ctx, &format!("it answered {}", status.as_u16()));
+    } else {
+        upstream.succeeded(&endpoint, ctx.attempts.took(), ctx.attempts.probe);
+    }
+    let listed = ctx.forward().is_some_and(|(forward, _)| forward.retry.statuses.iter().any(|r| r.contains(status)));
+    let again = listed
+        && session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none()
+        && has_room(ctx)
+        && {
+            ctx.attempts.tried.push(endpoint.address);
+            has_other_address(ctx)
+        }
+        && is_in_budget(ctx);
+    ctx.attempts.turned_down = again;
+    again
+}
+
+/// The error of the system at the bottom of an error.
+fn system_error(error: &Error) -> Option<&io::Error> {
+    error.root_cause().downcast_ref::<io::Error>()
+}
+
+/// Whether the connection was closed or reset.
+fn is_closed(error: &Error) -> bool {
+    match error.etype() {
+        ErrorType::ConnectionClosed => true,
+        ErrorType::ReadError | ErrorType::WriteError => system_error(error).is_some_and(|cause| {
+            matches!(
+                cause.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::NotConnected
+            )
+        }),
+        _ => false,
+    }
+}
+
+/// Whether an HTTP/2 server said that it did not process the request: `REFUSED_STREAM`, or a `GOAWAY` before it
+/// (RFC 9113 §6.8, §8.7). Pingora says so by the type and the decision together.
+fn is_refused_stream(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::H2Error) && matches!(error.retry, RetryType::Decided(true))
+}
+
+/// Whether the server answered what is no answer; it would do so again.
+fn is_answered_wrongly(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2)
+        || system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
+/// How a request ends that fails so before its answer.
+pub(super) fn outcome(error: &Error) -> Outcome {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Outcome::ConnectTimeout,
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => Outcome::TlsFailed,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError => Outcome::ConnectFailed,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::UpstreamTimeout,
+        _ if system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) => {
+            if in_words(error).contains("whole request") { Outcome::RequestTimeout } else { Outcome::UpstreamTimeout }
+        }
+        _ => Outcome::UpstreamBroken,
+    }
+}
+
+/// An error in few words, for the log.
+pub(super) fn in_words(error: &Error) -> String {
+    let said = system_error(error).filter(|cause| cause.raw_os_error().is_none());
+    match said {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
+}

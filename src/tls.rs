@@ -1,0 +1,38 @@
+//! Certificates and keys in PEM files, checked when the configuration is.
+
+use std::path::Path;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The certificates of a file, one at least.
+///
+/// # Errors
+/// What is wrong with the file, and the cure.
+pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let pem = read(path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(format!("`{shown}` holds no certificate; give a file with `-----BEGIN CERTIFICATE-----`")),
+        Err(error) => Err(format!("`{shown}` is not PEM: {error}")),
+    }
+}
+
+/// The private key of a file.
+///
+/// # Errors
+/// What is wrong with the file, and the cure.
+pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| {
+        let shown = path.display();
+        format!("`{shown}` holds no private key that can be read; give a PEM file with an unencrypted key")
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    std::fs::read(path)
+        .map_err(|error| format!("cannot read `{shown}`: {error}; give the path of a PEM file that Pylon may read"))
+}

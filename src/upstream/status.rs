@@ -1,0 +1,81 @@
+//! A pool as people and machines see it.
+
+use std::sync::Arc;
+
+use super::health::Shown;
+use super::{Upstream, clock};
+
+/// The state of a pool.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// How endpoints are chosen.
+    pub balance: serde_json::Value,
+    /// Whether no endpoint is usable, so that all are tried.
+    pub panic: bool,
+    /// `closed`, `open` or `half_open`, where there is a breaker.
+    pub breaker: Option<&'static str>,
+    /// Requests in flight, where they are limited.
+    pub in_flight: Option<u32>,
+    /// Requests that wait for their turn.
+    pub waiting: u32,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// The state of an endpoint.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct EndpointStatus {
+    /// Where it is.
+    pub address: String,
+    /// `host[:port]` as configured.
+    pub configured: String,
+    /// Its share of requests.
+    pub weight: u32,
+    /// Whether it works, and why not.
+    #[serde(flatten)]
+    pub health: Shown,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// Connections, idle ones included.
+    pub connections: u32,
+    /// The average time to the first byte of its answers, in milliseconds; peaks count at once.
+    pub latency_ms: f64,
+}
+
+impl Upstream {
+    /// The state of this pool.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let now = clock::now();
+        let roster = self.roster.load();
+        PoolStatus {
+            name: self.name.clone(),
+            balance: serde_json::to_value(&self.spec.balance).unwrap_or_default(),
+            panic: roster.panic,
+            breaker: self.compiled.breaker.map(|_| self.state.breaker.phase()),
+            in_flight: self.compiled.limits.map(|_| self.state.gate.inside()),
+            waiting: self.state.gate.waiting(),
+            endpoints: roster
+                .all
+                .iter()
+                .map(|endpoint| EndpointStatus {
+                    address: endpoint.address.to_string(),
+                    configured: String::from_utf8_lossy(endpoint.configured.authority.as_bytes()).into_owned(),
+                    weight: endpoint.configured.weight,
+                    health: endpoint.state.health.shown(now),
+                    in_flight: endpoint.state.in_flight(),
+                    connections: endpoint.state.open(),
+                    latency_ms: (endpoint.state.latency.average().as_secs_f64() * 1e6).round() / 1e3,
+                })
+                .collect(),
+        }
+    }
+
+    /// What is known of an address, for tests and tools.
+    #[must_use]
+    pub fn endpoint(&self, address: std::net::SocketAddr) -> Option<Arc<super::Endpoint>> {
+        self.roster.load().all.iter().find(|endpoint| endpoint.address == address).cloned()
+    }
+}

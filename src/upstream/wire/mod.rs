@@ -1,0 +1,184 @@
+//! A connection to an HTTP/1.1 upstream: every byte of it passes here.
+//!
+//! Pingora's relay knows one timeout for all reads, accepts more than HTTP allows in a response, and does not tell what
+//! was sent and received when a connection breaks. A [`Wire`] adds these: it refuses header sections that two readers
+//! could understand differently, keeps the time for each stage of an exchange, and counts.
+
+mod exchange;
+mod head;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use pingora::http::ResponseHeader;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+pub use exchange::{Exchange, Times};
+use head::HeadCheck;
+
+/// A connection, wrapped.
+#[derive(Debug)]
+pub struct Wire {
+    inner: Stream,
+    exchange: Arc<Exchange>,
+    /// How the request phases get at `exchange`.
+    digest: Option<Arc<ProxyDigest>>,
+    head: HeadCheck,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wire {
+    /// Wraps a connection.
+    #[must_use]
+    pub fn new(inner: Stream) -> Self {
+        let exchange = Arc::new(Exchange::default());
+        // The digest of a CONNECT proxy is the one place of Pingora's where a connection can carry something of ours.
+        let header = ResponseHeader::build(200, Some(0)).ok();
+        let digest =
+            header.map(|header| Arc::new(ProxyDigest::new(Box::new(header), Some(Box::new(Arc::clone(&exchange))))));
+        Self { inner, exchange, digest, head: HeadCheck::default(), timer: None }
+    }
+
+    /// The exchange of a connection; `None` for one that is no [`Wire`].
+    #[must_use]
+    pub fn exchange(digest: &Digest) -> Option<Arc<Exchange>> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref::<Arc<Exchange>>().cloned()
+    }
+
+    /// Looks at bytes that came.
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.exchange.begins_to_answer(bytes.len()) {
+            self.head = HeadCheck::default();
+        }
+        if self.exchange.awaits_head() {
+            match self.head.feed(bytes) {
+                Ok(true) => self.exchange.head_is_complete(),
+                Ok(false) => {}
+                Err(refused) => return Err(io::Error::new(io::ErrorKind::InvalidData, refused)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the time for what is waited for is over.
+    ///
+    /// The timer is only ever set back when it fires too early, so that an exchange in time costs no timer.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let Some((deadline, what)) = self.exchange.deadline() else {
+                return Poll::Pending;
+            };
+            let now = Instant::now();
+            if deadline <= now {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() > deadline || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.exchange.is_to_yield() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(this.received(&buf.filled()[before..])),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_deadline(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
+        this.exchange.sent(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, pieces))?;
+        this.exchange.sent(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Wire {
+    async fn shutdown(&mut self) {
+        self.inner.shutdown().await;
+    }
+}
+
+impl UniqueID for Wire {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl Ssl for Wire {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Wire {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Wire {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.digest.clone()
+    }
+}
+
+impl GetSocketDigest for Wire {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+impl Peek for Wire {}
