@@ -78,6 +78,11 @@ impl Attempts {
         }
     }
 
+    /// An attempt is over, the request is not.
+    fn release(&mut self) {
+        self.in_flight = None;
+    }
+
     /// How many attempts were made.
     pub(super) fn made(&self) -> usize {
         self.made
@@ -141,7 +146,7 @@ pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
     if let Some(server) = &ctx.server {
         ctx.attempts.tried.push(server.address);
     }
-    ctx.attempts.in_flight = None;
+    ctx.attempts.release();
     error.set_retry(has_room(ctx) && has_other_address(ctx));
     error
 }
@@ -149,13 +154,16 @@ pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
 /// What follows from an attempt that broke after its connection was made.
 pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
     if std::mem::take(&mut ctx.attempts.turned_down) {
-        ctx.attempts.in_flight = None;
+        ctx.attempts.release();
         error.set_retry(true);
         return error;
     }
+    if is_not_believed(&error) {
+        return not_connected(ctx, error);
+    }
     let retry = *error.esource() == ErrorSource::Upstream && may_follow(session, ctx, &error, reused);
     if retry {
-        ctx.attempts.in_flight = None;
+        ctx.attempts.release();
         ctx.outcome = Outcome::Internal;
     }
     ctx.attempts.end();
@@ -168,12 +176,15 @@ fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: b
     let has_body = !session.is_body_empty();
     let nothing_came = ctx.attempts.exchange.as_ref().is_none_or(|exchange| exchange.bytes_received() == 0);
     // An idle connection that the server closed just when it was used says nothing about the server.
-    let stale = reused && nothing_came && is_closed(error);
+    // Over HTTP/2 it may be another request's fault.
+    let stale = (reused && nothing_came && is_closed(error)) || is_closed_h2(error);
     let unprocessed =
         (is_closed(error) && ctx.attempts.was_not_processed(reused, has_body)) || is_refused_stream(error);
     if !stale && !unprocessed {
         let reason = in_words(error);
         blame(ctx, &reason);
+    } else if let (Some(upstream), Some(endpoint)) = (pool(ctx), &ctx.attempts.endpoint) {
+        upstream.doubted(endpoint);
     }
     let replayable = !begun && !session.as_ref().retry_buffer_truncated();
     let idempotent = session.req_header().method.is_idempotent();
@@ -223,6 +234,11 @@ fn system_error(error: &Error) -> Option<&io::Error> {
     error.root_cause().downcast_ref::<io::Error>()
 }
 
+/// Whether the server's certificate was found to be another's; nothing was sent then.
+fn is_not_believed(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::InvalidCert)
+}
+
 /// Whether the connection was closed or reset.
 fn is_closed(error: &Error) -> bool {
     match error.etype() {
@@ -245,6 +261,11 @@ fn is_closed(error: &Error) -> bool {
 /// (RFC 9113 §6.8, §8.7). Pingora says so by the type and the decision together.
 fn is_refused_stream(error: &Error) -> bool {
     matches!(error.etype(), ErrorType::H2Error) && matches!(error.retry, RetryType::Decided(true))
+}
+
+/// Whether an HTTP/2 connection broke under the request.
+fn is_closed_h2(error: &Error) -> bool {
+    matches!(error.retry, RetryType::ReusedOnly) && error.root_cause().is::<h2::Error>()
 }
 
 /// Whether the server answered what is no answer; it would do so again.

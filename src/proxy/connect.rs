@@ -35,7 +35,7 @@ pub(super) async fn choose(
     let mut peer = match &forwarding.target {
         Target::Pool(upstream) => {
             let upstream = Arc::clone(upstream);
-            admit(&upstream, ctx).await?;
+            admit(&upstream, session, ctx).await?;
             from_pool(&upstream, session, ctx)?
         }
         Target::Address(target) => {
@@ -61,7 +61,7 @@ pub(super) async fn choose(
 }
 
 /// Lets a request into its pool, once.
-async fn admit(upstream: &Upstream, ctx: &mut Context) -> Result<()> {
+async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) -> Result<()> {
     if ctx.attempts.admitted {
         return Ok(());
     }
@@ -73,7 +73,18 @@ async fn admit(upstream: &Upstream, ctx: &mut Context) -> Result<()> {
             return Err(fail(ctx, Outcome::BreakerOpen, &reason));
         }
     }
-    match upstream.enter().await {
+    // One that has sent all is watched while it waits: when it leaves, so does its place in the queue.
+    let watched = session.is_body_empty();
+    let entered = tokio::select! {
+        biased;
+        entered = upstream.enter() => entered,
+        gone = session.as_downstream_mut().read_body_or_idle(true), if watched => {
+            ctx.outcome = Outcome::ClientGone;
+            let error = gone.err().unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "while it waited"));
+            return Err(error.into_down());
+        }
+    };
+    match entered {
         Ok(entered) => ctx.attempts.entered = entered,
         Err(full) => {
             ctx.attempts.retry_after = Some(COME_AGAIN);
@@ -90,7 +101,13 @@ async fn admit(upstream: &Upstream, ctx: &mut Context) -> Result<()> {
 }
 
 /// The connection of an attempt is there: from now on its exchange is watched.
-pub(super) fn connected(session: &Session, ctx: &mut Context, digest: Option<&Digest>) {
+pub(super) fn connected(session: &Session, ctx: &mut Context, digest: Option<&Digest>) -> Result<()> {
+    if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
+        && !upstream.believes(digest)
+    {
+        let why = "its certificate is not the one that is configured";
+        return Err(Error::explain(ErrorType::InvalidCert, why).into_up());
+    }
     let exchange = digest.and_then(Wire::exchange);
     if let (Some(exchange), Some((forward, _))) = (&exchange, ctx.forward()) {
         let timeouts = forward.timeouts;
@@ -99,6 +116,7 @@ pub(super) fn connected(session: &Session, ctx: &mut Context, digest: Option<&Di
         exchange.begin(times, session.is_upgrade_req());
     }
     ctx.attempts.exchange = exchange;
+    Ok(())
 }
 
 fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {

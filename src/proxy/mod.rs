@@ -83,8 +83,7 @@ impl ProxyHttp for Gateway {
         digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        connect::connected(session, ctx, digest);
-        Ok(())
+        connect::connected(session, ctx, digest)
     }
 
     async fn upstream_request_filter(

@@ -34,6 +34,9 @@ pub(super) fn adapt(
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
+    if response.status.as_u16() > 599 {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "its answer has no valid status").into_up());
+    }
     ctx.upstream_status = Some(response.status);
     if super::attempts::answered(session, ctx, response.status) {
         let reason = format!("{} is tried again", response.status.as_u16());

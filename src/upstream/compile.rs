@@ -82,7 +82,11 @@ pub(super) fn compile(
     }
     let (https, base_path) = first.map_or((false, ""), |e| (e.url.is_https(), e.url.base_path()));
     let endpoints = compile_endpoints(spec, https, base_path, &mut problems);
-    let trust = Trust::compile(&spec.tls, file, &mut problems);
+    let names: Vec<&str> = match &spec.tls.server_name {
+        Some(name) => vec![name.as_str()],
+        None => spec.endpoints.iter().map(|endpoint| endpoint.url.host()).collect(),
+    };
+    let trust = Trust::compile(&spec.tls, &names, file, &mut problems);
     let mut keep = |key: &'static str, (below, message): (&'static str, String)| {
         problems.push(Mistake::new(&[key, below], message));
     };

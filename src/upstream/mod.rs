@@ -32,7 +32,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use once_cell::sync::OnceCell;
-use pingora::protocols::ALPN;
+use pingora::protocols::{ALPN, Digest};
 use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::{Notify, watch};
 
@@ -176,6 +176,12 @@ impl Upstream {
         self.roster.load().untried(tried) > 0
     }
 
+    /// Whether the server that was connected to is the one whose certificate is pinned, where one is.
+    #[must_use]
+    pub fn believes(&self, digest: Option<&Digest>) -> bool {
+        self.compiled.trust.believes(digest.and_then(|digest| digest.ssl_digest.as_deref()))
+    }
+
     /// What is hashed of a request, where this pool hashes.
     pub fn key<'a>(&self, headers: &'a HeaderMap, client: &'a [u8]) -> Option<&'a [u8]> {
         match &self.spec.balance {
@@ -245,6 +251,11 @@ impl Upstream {
             self.eject(&[(endpoint, reason.to_owned())]);
         }
         self.record(false, probe);
+    }
+
+    /// An idle connection was closed just when an attempt used it.
+    pub fn doubted(&self, endpoint: &Endpoint) {
+        endpoint.state.health.doubted();
     }
 
     fn record(&self, success: bool, probe: bool) {

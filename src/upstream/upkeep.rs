@@ -221,7 +221,9 @@ impl Drop for Probes {
 
 async fn keep_probing(pool: Weak<Upstream>, endpoint: Weak<Endpoint>, prober: Arc<Prober>) {
     let (rise, fall) = prober.thresholds();
-    tokio::time::sleep(prober.first_pause()).await;
+    // One that was probed before a reload is not probed again before its time.
+    let since = endpoint.upgrade().and_then(|endpoint| endpoint.state.health.since_probe());
+    tokio::time::sleep(since.map_or_else(|| prober.first_pause(), |since| prober.pause().saturating_sub(since))).await;
     loop {
         let Some(target) = endpoint.upgrade() else { return };
         let answer = prober.ask(&target).await;

@@ -51,6 +51,8 @@ pub struct Health {
     failures_in_a_row: AtomicU32,
     requests: AtomicU32,
     failures: AtomicU32,
+    /// When it was last probed; 0: never.
+    probed_at: AtomicU64,
     words: Mutex<Words>,
 }
 
@@ -117,8 +119,16 @@ impl Health {
         }
     }
 
+    /// How long ago it was probed, where what that showed is known still.
+    pub(super) fn since_probe(&self) -> Option<Duration> {
+        let at = self.probed_at.load(Ordering::Relaxed);
+        let known = self.probed.load(Ordering::Relaxed) > Probed::Unknown as u8;
+        (at != 0 && known).then(|| Duration::from_millis(clock::now().saturating_sub(at)))
+    }
+
     /// Takes the answer to a probe in; the new state, if it changes.
     pub(super) fn probed(&self, answer: Answer, rise: u32, fall: u32) -> Option<Probed> {
+        self.probed_at.store(clock::now(), Ordering::Relaxed);
         let mut words = self.words();
         let before = self.probed.load(Ordering::Relaxed);
         let (next, needed) = match (answer.good, before) {
@@ -160,6 +170,12 @@ impl Health {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let in_a_row = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         rule.failures != 0 && in_a_row.is_multiple_of(rule.failures)
+    }
+
+    /// Counts a request whose idle connection was closed just then: one says nothing, many of them do.
+    pub fn doubted(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Requests and failures since this was last asked.

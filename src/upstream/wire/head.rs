@@ -33,15 +33,16 @@ impl HeadCheck {
     fn look(&mut self, mut bytes: &[u8]) -> Result<bool, &'static str> {
         loop {
             match section(bytes)? {
-                Some((status, length)) => {
+                Some(Section { status, length, chunked }) => {
                     self.seen += length;
                     if self.seen > LARGEST {
                         return Err("its header section is larger than 64 KiB");
                     }
-                    if status >= 200 || status == 101 {
-                        return Ok(true);
-                    }
                     bytes = &bytes[length..];
+                    if status >= 200 || status == 101 {
+                        // What came along already is worth a look: it is not relayed yet.
+                        return if chunked { chunk_size(bytes).map(|()| true) } else { Ok(true) };
+                    }
                 }
                 None if self.seen + bytes.len() > LARGEST => return Err("its header section is larger than 64 KiB"),
                 None => {
@@ -53,8 +54,15 @@ impl HeadCheck {
     }
 }
 
-/// The status and length of a section that is complete; `None` for one that may still become right.
-fn section(bytes: &[u8]) -> Result<Option<(u16, usize)>, &'static str> {
+/// A header section that is complete.
+struct Section {
+    status: u16,
+    length: usize,
+    chunked: bool,
+}
+
+/// The section that some bytes begin with; `None` for one that may still become right.
+fn section(bytes: &[u8]) -> Result<Option<Section>, &'static str> {
     let Some((line, mut at)) = line(bytes, 0)? else {
         // What does not begin like HTTP will not become it.
         let begin = &bytes[..bytes.len().min(7)];
@@ -69,7 +77,7 @@ fn section(bytes: &[u8]) -> Result<Option<(u16, usize)>, &'static str> {
         at = next;
         if field.is_empty() {
             framing.check(status, old)?;
-            return Ok(Some((status, at)));
+            return Ok(Some(Section { status, length: at, chunked: framing.chunked }));
         }
         framing.field(field)?;
     }
@@ -100,6 +108,23 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), &'static str> {
     match (status, line.get(12)) {
         (Some(status @ 100..=599), None | Some(b' ')) => Ok((status, old)),
         _ => Err("its answer has no valid status"),
+    }
+}
+
+/// Checks the size of the first chunk (RFC 9112 §7.1), as far as it has come.
+fn chunk_size(bytes: &[u8]) -> Result<(), &'static str> {
+    let wrong = Err("its first chunk has no size");
+    let line = memchr(b'\n', bytes).map(|end| &bytes[..end]);
+    let size = line.unwrap_or(bytes);
+    let digits = size.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    // More than 15 digits is more than any length can be.
+    if digits > 15 {
+        return wrong;
+    }
+    match (&size[digits..], line) {
+        ([] | [b'\r'], None) => Ok(()),
+        ([b'\r'] | [b';' | b' ' | b'\t', ..], _) if digits > 0 => Ok(()),
+        _ => wrong,
     }
 }
 
@@ -173,6 +198,8 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x01\x02",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\x00",
             "HTTP/1.1 200 OK\nServer: old\n\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n000",
         ] {
             assert_eq!(check(text), Ok(true), "{text:?}");
         }
@@ -212,6 +239,10 @@ mod tests {
             "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n",
         ] {
             assert!(check(text).is_err(), "{text:?}");
+        }
+        for chunk in ["x\r\n", "-5\r\n", "+5\r\n", "0x5\r\n", "\r\n", "5x\r\n", "10000000000000005\r\n", "5\n"] {
+            let text = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+            assert!(HeadCheck::default().feed(text.as_bytes()).is_err(), "{text:?}");
         }
         let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "a".repeat(LARGEST));
         assert!(HeadCheck::default().feed(large.as_bytes()).is_err());
