@@ -53,7 +53,7 @@ fn pool(method: &str, endpoints: usize) -> Arc<Upstream> {
     pool
 }
 
-#[divan::bench(args = METHODS, consts = [3, 100, 1000], sample_count = 200)]
+#[divan::bench(args = METHODS, consts = [3, 100, 1000], sample_count = 100, sample_size = 2000)]
 fn choose<const ENDPOINTS: usize>(bencher: Bencher<'_, '_>, method: &str) {
     let pool = pool(method, ENDPOINTS);
     let mut client = 0_u32;

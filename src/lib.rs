@@ -2,8 +2,8 @@
 //!
 //! A request goes accept → normalise → route → choose a server → forward → relay → adapt → record; [`proxy`] holds
 //! that way. Words, each in one meaning: *listener* (an address clients connect to), *route* (what matches a request and
-//! what happens to it), *step* (one thing a route does), *upstream* (a pool), *endpoint* (a server as configured),
-//! *attempt* (one try at an address), *outcome* (how a request ended), *snapshot* (a compiled configuration).
+//! what happens to it), *step* (one thing a route does), *upstream* (a pool), *endpoint* (one of its addresses),
+//! *attempt* (one try at an endpoint), *outcome* (how a request ended), *snapshot* (a compiled configuration).
 //!
 //! # Invariants
 //! - [`snapshot::Snapshot::decide`] does no I/O, and is what the data path and `pylon explain` both call.

@@ -238,7 +238,7 @@ pub struct UpstreamTlsSpec {
     pub verify: Option<Flag>,
     /// The name to ask for and to check, in place of the URL's host.
     pub server_name: Option<String>,
-    /// PEM file with the authorities that are believed, in place of the system's.
+    /// PEM file with the authorities that are believed, in place of the system's, or with a server's own certificate.
     pub ca: Option<String>,
     /// A certificate to show when the server asks for one.
     pub certificate: Option<CertificateSpec>,

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::Context;
 use crate::observe::Outcome;
 use crate::snapshot::Target;
-use crate::upstream::{Endpoint, Entered, Exchange, InFlight, Upstream};
+use crate::upstream::{Endpoint, Entered, Exchange, InFlight, Turn, Upstream};
 
 /// What is known of a request's attempts.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub struct Attempts {
     /// When it began.
     began: Option<Instant>,
     /// What moves on its connection.
-    pub exchange: Option<Arc<Exchange>>,
+    pub exchange: Option<(Arc<Exchange>, Turn)>,
     /// Bytes sent when the first of the body was at hand.
     head_sent: Option<u64>,
     /// Whether the next attempt is to have a new connection.
@@ -67,14 +67,14 @@ impl Attempts {
     /// The first of the body is at hand; all that was sent until now was the header section.
     pub(super) fn body_begins(&mut self) {
         if self.head_sent.is_none() {
-            self.head_sent = self.exchange.as_ref().map(|exchange| exchange.bytes_sent());
+            self.head_sent = self.exchange.as_ref().map(|(exchange, _)| exchange.bytes_sent());
         }
     }
 
     /// The request is over.
     pub(super) fn end(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.end();
+        if let Some((exchange, turn)) = self.exchange.take() {
+            exchange.end(turn);
         }
     }
 
@@ -88,13 +88,15 @@ impl Attempts {
         self.made
     }
 
+    /// How long the server has taken: since the request was sent whole, where that is known.
     fn took(&self) -> Duration {
-        self.began.map(|began| began.elapsed()).unwrap_or_default()
+        let asked = self.exchange.as_ref().and_then(|(exchange, _)| exchange.since_asked());
+        asked.or_else(|| self.began.map(|began| began.elapsed())).unwrap_or_default()
     }
 
     /// Whether nothing came back, and nothing of the request can have been understood as one.
     fn was_not_processed(&self, reused: bool, has_body: bool) -> bool {
-        let Some(exchange) = &self.exchange else { return false };
+        let Some((exchange, _)) = &self.exchange else { return false };
         if exchange.bytes_received() > 0 {
             return false;
         }
@@ -174,7 +176,7 @@ pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Err
 fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: bool) -> bool {
     let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
     let has_body = !session.is_body_empty();
-    let nothing_came = ctx.attempts.exchange.as_ref().is_none_or(|exchange| exchange.bytes_received() == 0);
+    let nothing_came = ctx.attempts.exchange.as_ref().is_none_or(|(exchange, _)| exchange.bytes_received() == 0);
     // An idle connection that the server closed just when it was used says nothing about the server.
     // Over HTTP/2 it may be another request's fault.
     let stale = (reused && nothing_came && is_closed(error)) || is_closed_h2(error);
@@ -234,9 +236,9 @@ fn system_error(error: &Error) -> Option<&io::Error> {
     error.root_cause().downcast_ref::<io::Error>()
 }
 
-/// Whether the server's certificate was found to be another's; nothing was sent then.
+/// Whether the server was found to be another one, or to speak another protocol, than is configured; nothing was sent then.
 fn is_not_believed(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::InvalidCert)
+    matches!(error.etype(), ErrorType::InvalidCert | ErrorType::Custom("protocol"))
 }
 
 /// Whether the connection was closed or reset.
@@ -285,6 +287,7 @@ pub(super) fn outcome(error: &Error) -> Outcome {
         | ErrorType::BindError
         | ErrorType::SocketError => Outcome::ConnectFailed,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::UpstreamTimeout,
+        ErrorType::Custom("deadline") => Outcome::RequestTimeout,
         _ if system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) => {
             if in_words(error).contains("whole request") { Outcome::RequestTimeout } else { Outcome::UpstreamTimeout }
         }

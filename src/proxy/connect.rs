@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use pingora::protocols::Digest;
+use pingora::protocols::{ALPN, Digest};
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -21,6 +21,11 @@ use crate::upstream::{Full, Resolver, Times, Upstream, Wire, Wish, connect_withi
 
 /// After this a client may come again to a pool that has no room or no address.
 const COME_AGAIN: Duration = Duration::from_secs(1);
+
+/// A client has this long at least to take the next piece of an answer.
+const SLOW_CLIENT: Duration = Duration::from_secs(60);
+/// Bodies up to this size are sent in no time.
+const SHORT_BODY: u64 = 64 * 1024;
 
 /// The peer of the next attempt.
 pub(super) async fn choose(
@@ -46,9 +51,9 @@ pub(super) async fn choose(
         }
     };
     if let Some((forward, _)) = ctx.forward() {
-        set_timeouts(&mut peer, forward.timeouts, ctx);
+        set_timeouts(&mut peer, forward.timeouts, has_long_body(session), ctx);
     }
-    if ctx.attempts.fresh {
+    if ctx.attempts.fresh && (!is_h2(&peer) || ctx.attempts.made() > 2) {
         // A pool of its own: the key is one that no idle connection has.
         static KEY: AtomicU64 = AtomicU64::new(1 << 63);
         peer.group_key = KEY.fetch_add(1, Ordering::Relaxed);
@@ -75,6 +80,8 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
     }
     // One that has sent all is watched while it waits: when it leaves, so does its place in the queue.
     let watched = session.is_body_empty();
+    let whole = ctx.forward().and_then(|(forward, _)| forward.timeouts.request);
+    let over = whole.map(|time| tokio::time::Instant::from_std(ctx.started + time));
     let entered = tokio::select! {
         biased;
         entered = upstream.enter() => entered,
@@ -82,6 +89,10 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
             ctx.outcome = Outcome::ClientGone;
             let error = gone.err().unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "while it waited"));
             return Err(error.into_down());
+        }
+        () = until(over), if over.is_some() => {
+            let reason = "the time for the whole request was over while it waited for its turn";
+            return Err(fail(ctx, Outcome::RequestTimeout, reason));
         }
     };
     match entered {
@@ -100,22 +111,36 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
     Ok(())
 }
 
+async fn until(end: Option<tokio::time::Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The connection of an attempt is there: from now on its exchange is watched.
-pub(super) fn connected(session: &Session, ctx: &mut Context, digest: Option<&Digest>) -> Result<()> {
+pub(super) fn connected(session: &mut Session, ctx: &mut Context, digest: Option<&Digest>) -> Result<()> {
     if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
         && !upstream.believes(digest)
     {
         let why = "its certificate is not the one that is configured";
         return Err(Error::explain(ErrorType::InvalidCert, why).into_up());
     }
+    if let Some((forward, _)) = ctx.forward() {
+        // A client that takes nothing does not hold its place for ever.
+        let left = forward.timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()));
+        let idle = forward.timeouts.idle.max(SLOW_CLIENT);
+        session.set_write_timeout(Some(left.map_or(idle, |left| left.clamp(Duration::from_millis(1), idle))));
+    }
     let exchange = digest.and_then(Wire::exchange);
-    if let (Some(exchange), Some((forward, _))) = (&exchange, ctx.forward()) {
+    let begun = exchange.zip(ctx.forward()).map(|(exchange, (forward, _))| {
         let timeouts = forward.timeouts;
         let end = timeouts.request.map(|time| (ctx.started + time).into());
         let times = Times { first_byte: timeouts.first_byte, idle: timeouts.idle, end };
-        exchange.begin(times, session.is_upgrade_req());
-    }
-    ctx.attempts.exchange = exchange;
+        let turn = exchange.begin(times, session.is_upgrade_req());
+        (exchange, turn)
+    });
+    ctx.attempts.exchange = begun;
     Ok(())
 }
 
@@ -136,7 +161,7 @@ fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> 
         key: upstream.key(headers, client),
         token: upstream.token(headers),
         tried: &ctx.attempts.tried,
-        open_only: false,
+        ..Wish::default()
     };
     let Some(endpoint) = upstream.choose(&wish) else {
         ctx.attempts.retry_after = Some(COME_AGAIN);
@@ -158,7 +183,7 @@ async fn from_path(resolver: &Resolver, target: &DynamicTarget, ctx: &mut Contex
     let addresses = match target.address {
         Some(address) => vec![SocketAddr::new(address, target.port)],
         None => match resolver.resolve(&target.host, target.port).await {
-            Ok(found) => found.addresses,
+            Ok(found) => found.addresses(),
             Err(error) => {
                 let reason = format!("`{}` does not resolve: {error}", target.host);
                 return Err(fail(ctx, Outcome::Unresolved, &reason));
@@ -204,9 +229,20 @@ fn refuse_own(listeners: &Listeners, session: &Session, ctx: &mut Context) -> Re
     }
 }
 
+/// Whether the body is one that takes a while to send, or may do so.
+fn has_long_body(session: &mut Session) -> bool {
+    let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    !session.is_body_empty() && length.is_none_or(|length| length > SHORT_BODY)
+}
+
+fn is_h2(peer: &HttpPeer) -> bool {
+    peer.options.alpn == ALPN::H2
+}
+
 /// Sets how long the stages of an attempt may take. Reads of HTTP/1.1 are timed on the connection itself, as Pingora has
 /// one time for all of them.
-fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, ctx: &Context) {
+fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, has_body: bool, ctx: &Context) {
     let left = timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()).max(Duration::from_millis(1)));
     let within = |time: Duration| left.map_or(time, |left| left.min(time));
     if timeouts.connect_differs || left.is_some_and(|left| left < timeouts.connect) {
@@ -215,8 +251,12 @@ fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, ctx: &Context) {
     peer.options.connection_timeout = Some(within(timeouts.tls));
     peer.options.total_connection_timeout = Some(within(timeouts.connect.saturating_add(timeouts.tls)));
     peer.options.write_timeout = Some(within(timeouts.idle));
-    let is_h2 = peer.options.alpn.get_min_http_version() == 2;
-    peer.options.read_timeout = is_h2.then(|| within(timeouts.idle));
+    // Pingora counts it while a body is sent, too; so one is only set where none is.
+    peer.options.read_timeout = match (is_h2(peer), has_body) {
+        (false, _) => None,
+        (true, false) => Some(within(timeouts.idle)),
+        (true, true) => left,
+    };
 }
 
 /// Whether a request asks for an upgrade that Pingora does not know, as `kubectl exec` does with SPDY.

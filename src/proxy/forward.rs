@@ -3,18 +3,24 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, COOKIE, EXPECT, UPGRADE};
 use http::{HeaderName, HeaderValue};
-use pingora::Result;
 use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Context;
 use super::accept::origin_form;
 use super::connect::is_other_upgrade;
-use crate::snapshot::Outward;
+use crate::snapshot::{Outward, Target};
 use crate::step::Headers;
 
 /// Turns the client's request into the upstream's.
 pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
+        && upstream.is_h2()
+        && request.version != http::Version::HTTP_2
+    {
+        return Err(Error::explain(ErrorType::Custom("protocol"), "it does not speak HTTP/2").into_up());
+    }
     set_target(session, request, ctx)?;
     if is_other_upgrade(session) {
         keep_upgrade_only(request);
@@ -70,8 +76,8 @@ pub(super) fn watch_body(body: Option<&Bytes>, end: bool, ctx: &mut Context) {
     if body.is_some_and(|piece| !piece.is_empty()) {
         ctx.attempts.body_begins();
     }
-    if end && let Some(exchange) = &ctx.attempts.exchange {
-        exchange.request_is_sent();
+    if end && let Some((exchange, turn)) = &ctx.attempts.exchange {
+        exchange.request_is_sent(*turn);
     }
 }
 

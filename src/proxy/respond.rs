@@ -100,8 +100,19 @@ pub(super) fn fit_to_client(session: &mut Session, response: &mut ResponseHeader
     }
 }
 
+/// Ends an answer that takes longer than the whole request may. Connections of HTTP/1.1 see to that by themselves.
+fn is_in_time(ctx: &Context) -> Result<()> {
+    let time = ctx.forward().and_then(|(forward, _)| forward.timeouts.request);
+    if ctx.attempts.exchange.is_none() && time.is_some_and(|time| ctx.started.elapsed() > time) {
+        let why = "the time for the whole request is over";
+        return Err(Error::explain(ErrorType::Custom("deadline"), why).into_up());
+    }
+    Ok(())
+}
+
 /// Runs the steps on a piece of the body.
 pub(super) fn adapt_body(body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+    is_in_time(ctx)?;
     if ctx.drop_body {
         *body = None;
         return Ok(());

@@ -43,7 +43,7 @@ enum Phase {
 
 /// What became of a request's attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// The breaker stays as it is.
     None,
     /// It has opened.

@@ -91,7 +91,8 @@ pub(super) fn compile(
         problems.push(Mistake::new(&[key, below], message));
     };
     let sticky = spec.sticky.as_ref().and_then(|s| Sticky::compile(s).map_err(|e| keep("sticky", e)).ok());
-    let prober = spec.health.as_ref().and_then(|h| Prober::compile(h, base_path).map_err(|e| keep("health", e)).ok());
+    let prober =
+        spec.health.as_ref().and_then(|h| Prober::compile(h, base_path, &trust).map_err(|e| keep("health", e)).ok());
     let limits = compile_limits(&spec.limits).map_err(|e| keep("limits", e)).ok().flatten();
     let breaker = spec.breaker.as_ref().and_then(|b| compile_breaker(b).map_err(|e| keep("breaker", e)).ok());
     if let Err(problem) = check_retry(&spec.retry) {
@@ -133,10 +134,10 @@ fn compile_endpoints(
             );
             problems.push(Mistake::of_endpoint(index, "url", message));
         }
-        if url.is_https()
-            && spec.tls.server_name.is_none()
-            && let Err(message) = is_name(url.host())
-        {
+        if url.is_https() && spec.tls.server_name.is_none() && !is_name(url.host()) {
+            let host = url.host();
+            let message =
+                format!("`{host}` is no name that a certificate can have; set `tls.server_name` of the upstream");
             problems.push(Mistake::of_endpoint(index, "url", message));
         }
         match compile_endpoint(endpoint) {

@@ -42,12 +42,12 @@ pub enum Full {
 
 impl Gate {
     /// Lets a request in, at once or when its turn comes.
+    /// Requests that do not share connections have one each, so that these limit them, too.
     ///
     /// # Errors
     /// When it cannot be let in.
-    pub(super) async fn enter(self: &Arc<Self>, limits: Limits) -> Result<Entered, Full> {
-        // Over HTTP/1.1 each request in flight has a connection to itself.
-        let limit = limits.requests.min(limits.connections);
+    pub(super) async fn enter(self: &Arc<Self>, limits: Limits, shares: bool) -> Result<Entered, Full> {
+        let limit = if shares { limits.requests } else { limits.requests.min(limits.connections) };
         if self.waiting.load(Ordering::Relaxed) == 0 && self.take(limit) {
             return Ok(Entered(Arc::clone(self)));
         }
@@ -127,19 +127,19 @@ mod tests {
     #[tokio::test]
     async fn one_is_in_one_waits_the_next_is_sent_away() {
         let gate = Arc::new(Gate::default());
-        let first = gate.enter(LIMITS).await.unwrap();
+        let first = gate.enter(LIMITS, false).await.unwrap();
         let waits = tokio::spawn({
             let gate = Arc::clone(&gate);
-            async move { gate.enter(Limits { queue_timeout: Duration::from_secs(60), ..LIMITS }).await }
+            async move { gate.enter(Limits { queue_timeout: Duration::from_secs(60), ..LIMITS }, false).await }
         });
         while gate.waiting() == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(gate.enter(LIMITS).await.unwrap_err(), Full::NoPlace);
+        assert_eq!(gate.enter(LIMITS, false).await.unwrap_err(), Full::NoPlace);
         drop(first);
         let second = waits.await.unwrap().unwrap();
         assert_eq!((gate.inside(), gate.waiting()), (1, 0));
-        assert_eq!(gate.enter(LIMITS).await.unwrap_err(), Full::Waited);
+        assert_eq!(gate.enter(LIMITS, false).await.unwrap_err(), Full::Waited);
         drop(second);
         assert_eq!((gate.inside(), gate.waiting()), (0, 0));
     }

@@ -15,6 +15,7 @@ mod endpoint;
 mod health;
 mod latency;
 mod limits;
+mod report;
 mod roster;
 mod status;
 mod sticky;
@@ -25,8 +26,8 @@ pub(crate) mod wire;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -42,7 +43,6 @@ use balance::Ring;
 use compile::Compiled;
 use dial::Dialer;
 
-pub use breaker::Change;
 pub use compile::{Mistake, check_retry};
 pub use dial::Http1;
 pub use discovery::Resolver;
@@ -50,7 +50,7 @@ pub use endpoint::{Configured, Endpoint, EndpointState, InFlight};
 pub use limits::{Entered, Full};
 pub use roster::{Roster, Wish};
 pub use status::PoolStatus;
-pub use wire::{Exchange, Times, Wire};
+pub use wire::{Exchange, Times, Turn, Wire};
 
 /// How many streams one HTTP/2 connection carries.
 const H2_STREAMS: usize = 100;
@@ -60,12 +60,15 @@ const KEPT: Duration = Duration::from_secs(60);
 /// What a pool has learnt; it stays over reloads for as long as a pool of this name is configured.
 #[derive(Default)]
 pub struct PoolState {
-    endpoints: Mutex<HashMap<SocketAddr, Arc<EndpointState>>>,
+    /// The states of all addresses that some pool still has.
+    endpoints: Mutex<HashMap<SocketAddr, Weak<EndpointState>>>,
     names: Arc<discovery::Names>,
     gate: Arc<limits::Gate>,
     budget: budget::Budget,
     breaker: breaker::Breaker,
     next: AtomicUsize,
+    /// Whether no endpoint is usable, as was last said.
+    panic: AtomicBool,
     /// Counts changes of endpoints' states, so that every pool that shares this sees them.
     changes: AtomicU64,
     changed: Notify,
@@ -88,8 +91,7 @@ pub struct Upstream {
 /// What building a roster keeps from one time to the next.
 #[derive(Default)]
 struct Rebuild {
-    ring: Option<Ring>,
-    panic: bool,
+    ring: Option<Arc<Ring>>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -111,6 +113,7 @@ impl Upstream {
         file: &dyn Fn(&str) -> PathBuf,
     ) -> Result<Arc<Self>, Vec<Mistake>> {
         let compiled = compile::compile(name, spec, file)?;
+        // What files hold is a part of the policy.
         if let Some(before) = before
             && before.spec == *spec
             && before.compiled.policy == compiled.policy
@@ -167,7 +170,8 @@ impl Upstream {
             let open: u32 = roster.all.iter().map(|endpoint| endpoint.state.open()).sum();
             open >= self.compiled.limits.map_or(u32::MAX, |limits| limits.connections)
         };
-        roster.choose(&Wish { open_only, ..*wish }, &self.state.next).cloned()
+        let wish = Wish { open_only, shares: self.is_h2(), ..*wish };
+        roster.choose(&wish, &self.state.next).cloned()
     }
 
     /// Whether there is an endpoint that was not tried.
@@ -218,7 +222,7 @@ impl Upstream {
         self.state.budget.request();
         match self.compiled.limits {
             None => Ok(None),
-            Some(limits) => self.state.gate.enter(limits).await.map(Some),
+            Some(limits) => self.state.gate.enter(limits, self.is_h2()).await.map(Some),
         }
     }
 
@@ -234,62 +238,6 @@ impl Upstream {
     #[must_use]
     pub fn may_retry(&self, share: f64) -> bool {
         self.state.budget.take(share)
-    }
-
-    /// An attempt succeeded: its answer began after this time.
-    pub fn succeeded(&self, endpoint: &Endpoint, after: Duration, probe: bool) {
-        endpoint.state.health.succeeded();
-        endpoint.state.latency.observe(after);
-        self.record(true, probe);
-    }
-
-    /// An attempt failed, by the endpoint's fault.
-    pub fn failed(&self, endpoint: &Endpoint, after: Duration, probe: bool, reason: &str) {
-        // A refusal is fast; it is not to look attractive for that.
-        endpoint.state.latency.observe(after.max(Duration::from_secs(1)));
-        if endpoint.state.health.failed(&self.compiled.ejection) {
-            self.eject(&[(endpoint, reason.to_owned())]);
-        }
-        self.record(false, probe);
-    }
-
-    /// An idle connection was closed just when an attempt used it.
-    pub fn doubted(&self, endpoint: &Endpoint) {
-        endpoint.state.health.doubted();
-    }
-
-    fn record(&self, success: bool, probe: bool) {
-        let Some(rule) = self.compiled.breaker else { return };
-        match self.state.breaker.record(rule, success, probe) {
-            Change::None => {}
-            Change::Opened => tracing::warn!(upstream = %self.name, "circuit breaker open: most attempts fail"),
-            Change::Closed => tracing::info!(upstream = %self.name, "circuit breaker closed: attempts succeed again"),
-        }
-    }
-
-    /// Leaves endpoints out for a while, as far as the pool can spare them.
-    fn eject(&self, worst_first: &[(&Endpoint, String)]) {
-        let mut rebuild = self.rebuild.lock().unwrap_or_else(PoisonError::into_inner);
-        let rule = &self.compiled.ejection;
-        let roster = self.roster.load();
-        let now = clock::now();
-        let of_pool = || roster.all.iter().filter(|endpoint| endpoint.configured.weight > 0);
-        let most = rule.most(of_pool().count());
-        let mut out = of_pool().filter(|endpoint| endpoint.state.health.is_ejected(now)).count();
-        let mut changed = false;
-        for (endpoint, reason) in worst_first {
-            if out >= most || endpoint.state.health.is_ejected(now) {
-                continue;
-            }
-            let time = endpoint.state.health.eject(rule, reason);
-            tracing::warn!(upstream = %self.name, endpoint = %endpoint.address, %reason, ?time, "endpoint ejected");
-            out += 1;
-            changed = true;
-        }
-        if changed {
-            self.build(&mut rebuild);
-            self.state.change();
-        }
     }
 
     fn peer(&self, configured: &Configured, address: SocketAddr, state: &Arc<EndpointState>) -> HttpPeer {

@@ -5,12 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pingora_load_balancing::selection::consistent::KetamaHashing;
-use pingora_load_balancing::selection::{BackendIter, BackendSelection};
-
 use super::balance::{Ring, Turns, Two};
 use super::clock;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, EndpointState};
 use crate::config::BalanceSpec;
 
 /// How far a ring is followed for an endpoint that can be used.
@@ -27,12 +24,18 @@ pub struct Wish<'a> {
     pub tried: &'a [SocketAddr],
     /// Whether the request needs a connection that is open already, as the pool may not have more.
     pub open_only: bool,
+    /// Whether requests share connections.
+    pub shares: bool,
 }
 
 impl Wish<'_> {
+    /// How many connections are taken by the requests in flight: over HTTP/2 they share one.
+    fn streams(&self, endpoint: &Endpoint) -> u32 {
+        if self.shares { 0 } else { endpoint.state.in_flight() }
+    }
+
     fn fits(&self, endpoint: &Endpoint) -> bool {
-        !self.tried.contains(&endpoint.address)
-            && (!self.open_only || endpoint.state.open() > endpoint.state.in_flight())
+        !self.tried.contains(&endpoint.address) && (!self.open_only || endpoint.state.open() > self.streams(endpoint))
     }
 }
 
@@ -43,6 +46,8 @@ pub struct Roster {
     pub all: Vec<Arc<Endpoint>>,
     /// Those that get new clients.
     usable: Vec<Arc<Endpoint>>,
+    /// What is known of each of those, and its weight, by the same index: a comparison needs no more.
+    states: Vec<(Arc<EndpointState>, u32)>,
     by_token: HashMap<String, Arc<Endpoint>>,
     method: Method,
     /// How long a slow start takes, where one is under way; else 0.
@@ -58,13 +63,18 @@ enum Method {
     Turns(Turns),
     LeastRequests(Two),
     PeakEwma(Two),
-    Hash(Arc<KetamaHashing>),
+    Hash(Arc<Ring>),
 }
 
 impl Roster {
     /// The roster of these endpoints. `ring` has all of them that have a weight, where the pool hashes.
     #[must_use]
-    pub(super) fn new(all: Vec<Arc<Endpoint>>, balance: &BalanceSpec, ring: Option<&Ring>, slow_start: u64) -> Self {
+    pub(super) fn new(
+        all: Vec<Arc<Endpoint>>,
+        balance: &BalanceSpec,
+        ring: Option<&Arc<Ring>>,
+        slow_start: u64,
+    ) -> Self {
         let now = clock::now();
         let weighted = || all.iter().filter(|endpoint| endpoint.configured.weight > 0);
         let mut usable: Vec<Arc<Endpoint>> =
@@ -77,13 +87,14 @@ impl Roster {
         let method = match (balance, ring) {
             (BalanceSpec::LeastRequests, _) => Method::LeastRequests(Two::new(&weights)),
             (BalanceSpec::PeakEwma, _) => Method::PeakEwma(Two::new(&weights)),
-            (BalanceSpec::Hash(_), Some(ring)) => Method::Hash(Arc::clone(&ring.0)),
+            (BalanceSpec::Hash(_), Some(ring)) => Method::Hash(Arc::clone(ring)),
             (BalanceSpec::RoundRobin, _) | (BalanceSpec::Hash(_), None) => Method::Turns(Turns::new(&weights)),
         };
         let by_token = all.iter().filter(|endpoint| !endpoint.token.is_empty());
         let by_token = by_token.map(|endpoint| (endpoint.token.clone(), Arc::clone(endpoint))).collect();
         let cold = usable.iter().any(|endpoint| endpoint.state.health.warmth(now, slow_start) < 1.0);
-        Self { usable, by_token, method, slow_start: if cold && !panic { slow_start } else { 0 }, panic, all }
+        let states = usable.iter().map(|endpoint| (Arc::clone(&endpoint.state), endpoint.configured.weight)).collect();
+        Self { usable, states, by_token, method, slow_start: if cold && !panic { slow_start } else { 0 }, panic, all }
     }
 
     /// Whether a slow start is under way, so that this has to be built again soon.
@@ -101,13 +112,10 @@ impl Roster {
                 return Some(bound);
             }
         }
-        if let Some(found) = self.by_method(wish, next) {
-            return Some(found);
-        }
-        if wish.tried.is_empty() {
-            return None;
-        }
-        self.by_method(&Wish { tried: &[], ..*wish }, next)
+        // Better another endpoint than one more attempt at the same, even if that takes a connection too many.
+        let wishes = [*wish, Wish { open_only: false, ..*wish }, Wish { tried: &[], open_only: false, ..*wish }];
+        let from = usize::from(!wish.open_only);
+        wishes.iter().skip(from).find_map(|wish| self.by_method(wish, next))
     }
 
     /// How many endpoints are left that were not tried.
@@ -120,12 +128,14 @@ impl Roster {
         match &self.method {
             Method::None => None,
             Method::Turns(turns) => self.in_turn(turns, wish, next),
-            Method::LeastRequests(two) => self.of_two(two, wish, |endpoint| f64::from(endpoint.state.in_flight())),
+            Method::LeastRequests(two) => {
+                self.of_two(two, wish, |state, weight| f64::from(state.in_flight()) / f64::from(weight))
+            }
             Method::PeakEwma(two) => {
                 let now = clock::now();
-                self.of_two(two, wish, |endpoint| {
-                    let in_flight = f64::from(endpoint.state.in_flight());
-                    let latency = endpoint.state.latency.micros(now);
+                self.of_two(two, wish, |state, _| {
+                    let in_flight = f64::from(state.in_flight());
+                    let latency = state.latency.micros(now);
                     // One that has not answered yet gets a first request, and no second one before that is answered.
                     if latency == 0.0 && in_flight > 0.0 { f64::MAX } else { latency * (in_flight + 1.0) }
                 })
@@ -149,22 +159,26 @@ impl Roster {
         last
     }
 
-    fn of_two(&self, two: &Two, wish: &Wish<'_>, cost: impl Fn(&Endpoint) -> f64) -> Option<&Arc<Endpoint>> {
+    fn of_two(&self, two: &Two, wish: &Wish<'_>, cost: impl Fn(&EndpointState, u32) -> f64) -> Option<&Arc<Endpoint>> {
         let (first, second) = two.pick()?;
         let pair = [self.usable.get(first)?, self.usable.get(second)?];
         let fits = pair.map(|endpoint| wish.fits(endpoint) && self.is_warm(endpoint));
         match fits {
-            [true, true] => Some(if cost(pair[1]) < cost(pair[0]) { pair[1] } else { pair[0] }),
+            [true, true] => {
+                let costs = [first, second].map(|i| self.states.get(i).map(|(state, weight)| cost(state, *weight)));
+                Some(if costs[1] < costs[0] { pair[1] } else { pair[0] })
+            }
             [true, false] => Some(pair[0]),
             [false, true] => Some(pair[1]),
             [false, false] => {
                 let all = self.usable.iter().cycle().skip(first).take(self.usable.len());
+                let cost = |endpoint: &Endpoint| cost(&endpoint.state, endpoint.configured.weight.max(1));
                 all.filter(|endpoint| wish.fits(endpoint)).min_by(|a, b| cost(a).total_cmp(&cost(b)))
             }
         }
     }
 
-    fn by_hash(&self, ring: &Arc<KetamaHashing>, wish: &Wish<'_>) -> Option<&Arc<Endpoint>> {
+    fn by_hash(&self, ring: &Ring, wish: &Wish<'_>) -> Option<&Arc<Endpoint>> {
         let random: [u8; 8];
         let key = match wish.key {
             Some(key) => key,
@@ -174,10 +188,8 @@ impl Roster {
             }
         };
         let now = clock::now();
-        let mut points = ring.iter(key);
-        for _ in 0..RING_STEPS {
-            let index = points.next()?.ext.get::<usize>()?;
-            let endpoint = self.all.get(*index)?;
+        for index in ring.of(key).take(RING_STEPS) {
+            let endpoint = self.all.get(index)?;
             if wish.fits(endpoint) && (self.panic || endpoint.state.health.is_usable(now)) {
                 return Some(endpoint);
             }

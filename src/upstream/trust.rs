@@ -41,9 +41,8 @@ impl Trust {
         let mut problem = |key: &[&'static str], message: String| {
             problems.push(Mistake::new(&[&["tls"], key].concat(), message));
         };
-        if let Some(name) = &spec.server_name
-            && let Err(message) = is_name(name)
-        {
+        if let Some(name) = spec.server_name.as_deref().filter(|name| !is_name(name)) {
+            let message = format!("`{name}` is no name that a certificate can have; write a DNS name or an address");
             problem(&["server_name"], message);
         }
         let mut fingerprint = crate::step::StableHasher::default();
@@ -117,7 +116,7 @@ impl Trust {
 }
 
 /// The certificates of a file that are servers' own, and say of themselves that they are authorities, as the tools make
-/// them that people use for a certificate of their own. WebPKI lets no authority stand for a server, so such a one is
+/// them that people use for a certificate of their own. `WebPKI` lets no authority stand for a server, so such a one is
 /// compared as a whole. Only a file of nothing else is read so.
 fn pinned(chain: &[CertificateDer<'static>], names: &[&str]) -> Vec<[u8; 32]> {
     pingora::tls::install_default_crypto_provider();
@@ -144,11 +143,8 @@ fn is_for(cert: &CertificateDer<'static>, name: &ServerName<'_>) -> bool {
 }
 
 /// Whether TLS can ask for a host by this name: a DNS name or an address.
-pub(super) fn is_name(name: &str) -> Result<(), String> {
-    match ServerName::try_from(name) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!("`{name}` is no name that a certificate can have; set `tls.server_name`")),
-    }
+pub(super) fn is_name(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
 }
 
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,6 +1,7 @@
 //! What a pool does by itself: look names up, probe, readmit, compare, and build its roster anew.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,8 @@ impl Upstream {
                 let Some(configured) = self.compiled.endpoints.get(*index).filter(|_| seen.insert(*address)) else {
                     continue;
                 };
-                let state = Arc::clone(states.entry(*address).or_default());
+                let state = states.get(address).and_then(Weak::upgrade).unwrap_or_default();
+                states.insert(*address, Arc::downgrade(&state));
                 let same = before.all.iter().find(|old| old.address == *address && old.configured == *configured);
                 let endpoint = same.cloned().unwrap_or_else(|| {
                     state.health.probe(self.compiled.prober.is_some());
@@ -72,7 +74,7 @@ impl Upstream {
                 all.push((*index, endpoint));
             }
             // An address that has left is forgotten once its last request is over.
-            states.retain(|address, _| seen.contains(address));
+            states.retain(|_, state| state.strong_count() > 0);
         }
         all.sort_by_key(|(index, endpoint)| (*index, endpoint.address));
         let all: Vec<Arc<Endpoint>> = all.into_iter().map(|(_, endpoint)| endpoint).collect();
@@ -84,7 +86,8 @@ impl Upstream {
             let addresses: Vec<String> = all.iter().map(|endpoint| endpoint.address.to_string()).collect();
             tracing::info!(upstream = %self.name, ?addresses, "endpoints changed");
         }
-        rebuild.ring = matches!(self.spec.balance, BalanceSpec::Hash(_)).then(|| Ring::new(&all));
+        let weights = || all.iter().map(|endpoint| (endpoint.address, endpoint.configured.weight)).collect::<Vec<_>>();
+        rebuild.ring = matches!(self.spec.balance, BalanceSpec::Hash(_)).then(|| Arc::new(Ring::new(&weights())));
         self.build_from(&mut rebuild, all);
     }
 
@@ -96,14 +99,13 @@ impl Upstream {
 
     fn build_from(&self, rebuild: &mut Rebuild, all: Vec<Arc<Endpoint>>) {
         let roster = Roster::new(all, &self.spec.balance, rebuild.ring.as_ref(), self.compiled.slow_start);
-        match (rebuild.panic, roster.panic) {
+        match (self.state.panic.swap(roster.panic, Ordering::Relaxed), roster.panic) {
             (false, true) => {
                 tracing::error!(upstream = %self.name, "no endpoint is usable: all are tried until one is");
             }
             (true, false) => tracing::info!(upstream = %self.name, "endpoints are usable again"),
             _ => {}
         }
-        rebuild.panic = roster.panic;
         self.roster.store(Arc::new(roster));
     }
 
@@ -171,7 +173,7 @@ async fn keep_up(pool: Weak<Upstream>, mut stop: watch::Receiver<bool>) {
             compared = Instant::now();
             pool.compare();
         }
-        let changes = pool.state.changes.load(std::sync::atomic::Ordering::Acquire);
+        let changes = pool.state.changes.load(Ordering::Acquire);
         if seen != Some(changes) || pool.roster.load().is_warming() {
             seen = Some(changes);
             pool.build(&mut pool.rebuild.lock().unwrap_or_else(PoisonError::into_inner));

@@ -131,6 +131,10 @@ impl Health {
         self.probed_at.store(clock::now(), Ordering::Relaxed);
         let mut words = self.words();
         let before = self.probed.load(Ordering::Relaxed);
+        if before == Probed::No as u8 {
+            // A reload has ended the probing while this probe was under way.
+            return None;
+        }
         let (next, needed) = match (answer.good, before) {
             (true, before) if before == Probed::Unknown as u8 => (Probed::Healthy, 1),
             (true, before) if before == Probed::Unhealthy as u8 => (Probed::Healthy, rise),

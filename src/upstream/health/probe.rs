@@ -5,17 +5,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use http::StatusCode;
+use once_cell::sync::Lazy;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::tls::SslDigest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::HealthCheck;
 use regex_automata::meta::Regex;
 
+use super::super::dial::plain;
 use super::super::endpoint::Endpoint;
+use super::super::trust::Trust;
 use super::{Answer, unix};
 use crate::config::value::{Percent, Span};
 use crate::config::{HealthSpec, value::StatusRange};
@@ -34,15 +39,19 @@ pub(crate) struct Prober {
     rise: u32,
     fall: u32,
     port: Option<u16>,
+    trust: Trust,
 }
 
 enum Ask {
-    Connect(TransportConnector),
+    Connect,
     Http(Box<Http>),
 }
 
+/// What connects probes: one for all pools.
+static CONNECTOR: Lazy<Connector> = Lazy::new(|| Connector::new(None));
+static TRANSPORT: Lazy<TransportConnector> = Lazy::new(|| TransportConnector::new(None));
+
 struct Http {
-    connector: Connector,
     path: String,
     host: Option<String>,
     headers: Vec<(http::HeaderName, String)>,
@@ -61,11 +70,11 @@ impl Prober {
     ///
     /// # Errors
     /// The key that is wrong, and what to write.
-    pub(crate) fn compile(spec: &HealthSpec, base_path: &str) -> Result<Self, (&'static str, String)> {
+    pub(crate) fn compile(spec: &HealthSpec, base_path: &str, trust: &Trust) -> Result<Self, (&'static str, String)> {
         let ask = match (&spec.http, spec.tcp.0) {
             (Some(_), true) => return Err(("tcp", "there is `http` already; keep one of them".to_owned())),
             (None, false) => return Err(("http", "missing; write the path to ask for, or `tcp: true`".to_owned())),
-            (None, true) => Ask::Connect(TransportConnector::new(None)),
+            (None, true) => Ask::Connect,
             (Some(path), false) => Ask::Http(Box::new(Http::compile(spec, path, base_path)?)),
         };
         let port = match spec.port {
@@ -93,6 +102,7 @@ impl Prober {
             rise: spec.rise.map_or(2, |count| count.0),
             fall: spec.fall.map_or(3, |count| count.0),
             port,
+            trust: trust.clone(),
         })
     }
 
@@ -142,14 +152,32 @@ impl HealthCheck for Prober {
         }
         peer.options.read_timeout = Some(self.timeout);
         peer.options.write_timeout = Some(self.timeout);
+        let peer = plain(peer);
         match &self.ask {
-            Ask::Connect(connector) => connector.new_stream(&super::super::dial::plain(peer)).await.map(drop),
-            Ask::Http(http) => http.ask(&super::super::dial::plain(peer), endpoint).await,
+            Ask::Connect => {
+                let stream = TRANSPORT.new_stream(&peer).await?;
+                self.believe(stream.get_ssl_digest().as_deref())
+            }
+            Ask::Http(http) => {
+                let (session, _) = CONNECTOR.get_http_session(&peer).await?;
+                self.believe(session.digest().and_then(|digest| digest.ssl_digest.as_deref()))?;
+                http.ask(session, &peer, endpoint).await
+            }
         }
     }
 
     fn health_threshold(&self, success: bool) -> usize {
         (if success { self.rise } else { self.fall }) as usize
+    }
+}
+
+impl Prober {
+    /// Nothing is sent to a server that is not the one that is meant.
+    fn believe(&self, shown: Option<&SslDigest>) -> Result<()> {
+        if self.trust.believes(shown) {
+            return Ok(());
+        }
+        Error::e_explain(ErrorType::InvalidCert, "its certificate is not the one that is configured")
     }
 }
 
@@ -168,15 +196,11 @@ impl Http {
         }
         let body = match &spec.body {
             None => None,
-            Some(text) => match Regex::new(text) {
-                Ok(regex) => Some(regex),
-                Err(error) => return Err(("body", format!("`{text}` is not a regular expression: {error}"))),
-            },
+            Some(text) => Some(pattern(text).map_err(|message| ("body", message))?),
         };
         let statuses =
             if spec.statuses.is_empty() { "200-399".parse().into_iter().collect() } else { spec.statuses.to_vec() };
         Ok(Self {
-            connector: Connector::new(None),
             path: format!("{base_path}{path}"),
             host: spec.host.clone(),
             headers: spec.headers.iter().map(|(name, value)| (name.get().clone(), value.clone())).collect(),
@@ -185,7 +209,7 @@ impl Http {
         })
     }
 
-    async fn ask(&self, peer: &HttpPeer, endpoint: &Endpoint) -> Result<()> {
+    async fn ask(&self, mut session: HttpSession, peer: &HttpPeer, endpoint: &Endpoint) -> Result<()> {
         let mut request = RequestHeader::build("GET", self.path.as_bytes(), None)?;
         match &self.host {
             Some(host) => request.insert_header(http::header::HOST, host.as_str())?,
@@ -196,8 +220,11 @@ impl Http {
         for (name, value) in &self.headers {
             request.insert_header(name.clone(), value.as_str())?;
         }
-        let (mut session, _) = self.connector.get_http_session(peer).await?;
-        if matches!(session, HttpSession::H2(_)) {
+        let is_h2 = matches!(session, HttpSession::H2(_));
+        if !is_h2 && peer.options.alpn == ALPN::H2 {
+            return Error::e_explain(ErrorType::Custom("protocol"), "it does not speak HTTP/2");
+        }
+        if is_h2 {
             request.remove_header(&http::header::CONNECTION);
         }
         session.write_request_header(Box::new(request)).await?;
@@ -211,7 +238,10 @@ impl Http {
             }
         }
         let status = session.response_header().map(|header| header.status).unwrap_or_default();
-        self.judge(&mut session, status).await
+        let judgement = self.judge(&mut session, status).await;
+        // A connection of HTTP/2 would stay for ever.
+        CONNECTOR.release_http_session(session, peer, Some(Duration::from_secs(1))).await;
+        judgement
     }
 
     async fn judge(&self, session: &mut HttpSession, status: StatusCode) -> Result<()> {
@@ -232,6 +262,17 @@ impl Http {
         }
         Error::e_explain(ErrorType::Custom("body"), "its body does not match the pattern")
     }
+}
+
+fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|_| {
+        let why = match regex_syntax::parse(text) {
+            Err(regex_syntax::Error::Parse(error)) => error.kind().to_string(),
+            Err(error) => error.to_string(),
+            Ok(_) => "it is too large".to_owned(),
+        };
+        format!("`{text}` is not a regular expression: {why}")
+    })
 }
 
 /// An error of a probe, in few words.

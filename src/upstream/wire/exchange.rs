@@ -1,6 +1,6 @@
 //! One request and its answer on a connection, as the connection and the request's phases both see it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
@@ -18,26 +18,37 @@ pub struct Times {
 }
 
 /// Nothing is under way.
-const IDLE: u8 = 0;
+const IDLE: u64 = 0;
 /// The request is being sent.
-const SENDING: u8 = 1;
+const SENDING: u64 = 1;
 /// The request is sent, nothing of the answer has come.
-const WAITING: u8 = 2;
+const WAITING: u64 = 2;
 /// The answer is coming.
-const ANSWERING: u8 = 3;
+const ANSWERING: u64 = 3;
+/// The bits of a stage; the others count the requests of the connection.
+const STAGE: u64 = 3;
+
+/// Which request of a connection something is about: it may be in use for the next one when the last one is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn(u64);
 
 /// The state of an exchange. One task at a time works on a connection, so the order of memory is no matter.
 #[derive(Debug, Default)]
 pub struct Exchange {
-    stage: AtomicU8,
+    /// A turn and its stage.
+    state: AtomicU64,
     awaits_head: AtomicBool,
     begins: AtomicBool,
     careful: AtomicBool,
     yields: AtomicBool,
+    /// Whether the server does not take what it is sent.
+    blocked: AtomicBool,
     sent: AtomicU64,
     received: AtomicU64,
     /// When bytes last moved.
     moved: AtomicU64,
+    /// When the request was sent whole; 0: it is not yet.
+    asked: AtomicU64,
     first_byte: AtomicU64,
     idle: AtomicU64,
     end: AtomicU64,
@@ -57,34 +68,45 @@ fn now() -> u64 {
 }
 
 impl Exchange {
-    /// A request begins. One that is to be upgraded is read with care: see [`Self::is_to_yield`].
-    pub fn begin(&self, times: Times, upgrade: bool) {
+    /// A request begins. One that is to be upgraded is read with care: see `is_to_yield`.
+    pub fn begin(&self, times: Times, upgrade: bool) -> Turn {
         self.first_byte.store(nanos(times.first_byte), ORDER);
         self.idle.store(nanos(times.idle), ORDER);
         self.end.store(times.end.map_or(0, |end| nanos(end.duration_since(*START)).max(1)), ORDER);
         self.sent.store(0, ORDER);
         self.received.store(0, ORDER);
+        self.asked.store(0, ORDER);
         self.moved.store(now(), ORDER);
         self.awaits_head.store(true, ORDER);
         self.begins.store(true, ORDER);
         self.careful.store(upgrade, ORDER);
         self.yields.store(false, ORDER);
-        self.stage.store(SENDING, ORDER);
+        self.blocked.store(false, ORDER);
+        let turn = (self.state.load(ORDER) & !STAGE).wrapping_add(STAGE + 1);
+        self.state.store(turn | SENDING, ORDER);
+        Turn(turn)
     }
 
     /// The request is sent whole: from now on the server has to answer.
-    pub fn request_is_sent(&self) {
-        if self.stage.load(ORDER) == SENDING {
-            self.moved.store(now(), ORDER);
-            self.stage.store(WAITING, ORDER);
+    pub fn request_is_sent(&self, turn: Turn) {
+        let now = now();
+        self.asked.store(now, ORDER);
+        let next = if self.bytes_received() > 0 { ANSWERING } else { WAITING };
+        if self.state.compare_exchange(turn.0 | SENDING, turn.0 | next, ORDER, ORDER).is_ok() {
+            self.moved.store(now, ORDER);
         }
     }
 
     /// The request is over; what follows on the connection is not its matter.
-    pub fn end(&self) {
-        self.stage.store(IDLE, ORDER);
-        self.awaits_head.store(false, ORDER);
-        self.careful.store(false, ORDER);
+    pub fn end(&self, turn: Turn) {
+        let _ = self.state.fetch_update(ORDER, ORDER, |state| (state & !STAGE == turn.0).then_some(turn.0 | IDLE));
+    }
+
+    /// How long the server has taken since the request was sent whole.
+    #[must_use]
+    pub fn since_asked(&self) -> Option<Duration> {
+        let asked = self.asked.load(ORDER);
+        (asked != 0).then(|| Duration::from_nanos(now().saturating_sub(asked)))
     }
 
     /// Bytes of the request that the system has taken.
@@ -111,6 +133,12 @@ impl Exchange {
         self.sent.fetch_add(bytes as u64, ORDER);
         self.moved.store(now(), ORDER);
         self.yields.store(true, ORDER);
+        self.blocked.store(false, ORDER);
+    }
+
+    /// The server takes nothing more for now.
+    pub(super) fn is_blocked(&self) {
+        self.blocked.store(true, ORDER);
     }
 
     /// Counts bytes of the answer; whether they are its first.
@@ -120,11 +148,11 @@ impl Exchange {
         }
         self.received.fetch_add(bytes as u64, ORDER);
         self.moved.store(now(), ORDER);
-        let stage = self.stage.load(ORDER);
-        if stage == WAITING {
-            self.stage.store(ANSWERING, ORDER);
+        let state = self.state.load(ORDER);
+        if state & STAGE == WAITING {
+            let _ = self.state.compare_exchange(state, (state & !STAGE) | ANSWERING, ORDER, ORDER);
         }
-        self.begins.swap(false, ORDER)
+        self.begins.load(ORDER) && self.begins.swap(false, ORDER)
     }
 
     pub(super) fn awaits_head(&self) -> bool {
@@ -138,10 +166,10 @@ impl Exchange {
     /// Until when the next byte has to come, and what to say when it has not.
     pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
         let moved = self.moved.load(ORDER);
-        let stage = match self.stage.load(ORDER) {
+        let stage = match self.state.load(ORDER) & STAGE {
             IDLE => return None,
             // While the client is still sending, it is not the server that is late.
-            SENDING => None,
+            SENDING if !self.blocked.load(ORDER) && self.bytes_received() == 0 => None,
             WAITING => Some((moved.saturating_add(self.first_byte.load(ORDER)), "no answer in time")),
             _ => Some((moved.saturating_add(self.idle.load(ORDER)), "no further byte in time")),
         };

@@ -117,8 +117,9 @@ fn chunk_size(bytes: &[u8]) -> Result<(), &'static str> {
     let line = memchr(b'\n', bytes).map(|end| &bytes[..end]);
     let size = line.unwrap_or(bytes);
     let digits = size.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    let zeros = size.iter().take_while(|b| **b == b'0').count();
     // More than 15 digits is more than any length can be.
-    if digits > 15 {
+    if digits - zeros > 15 || digits > 64 {
         return wrong;
     }
     match (&size[digits..], line) {
@@ -161,8 +162,10 @@ impl<'a> Framing<'a> {
         match (self.length, self.chunked) {
             (Some(_), true) => Err("it has both Content-Length and Transfer-Encoding"),
             (None, true) if old => Err("it has Transfer-Encoding in HTTP/1.0"),
-            (None, true) if status < 200 || status == 204 => Err("it has Transfer-Encoding where no body can be"),
-            (Some(_), false) if status < 200 => Err("it has Content-Length where no body can be"),
+            (None, true) if status < 200 => Err("it has Transfer-Encoding where no body can be"),
+            (Some(length), false) if status < 200 && length != b"0" => {
+                Err("it has Content-Length where no body can be")
+            }
             _ => Ok(()),
         }
     }
@@ -195,6 +198,9 @@ mod tests {
             "HTTP/1.0 200\r\n\r\n",
             "HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\nX: \t\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000000005\r\nhello",
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x01\x02",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n\x00",
             "HTTP/1.1 200 OK\nServer: old\n\n",

@@ -24,7 +24,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-pub use exchange::{Exchange, Times};
+pub use exchange::{Exchange, Times, Turn};
 use head::HeadCheck;
 
 /// A connection, wrapped.
@@ -71,6 +71,16 @@ impl Wire {
         Ok(())
     }
 
+    /// Looks at what became of a write.
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(bytes)) => self.exchange.sent(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.exchange.is_blocked(),
+        }
+        written
+    }
+
     /// Whether the time for what is waited for is over.
     ///
     /// The timer is only ever set back when it fires too early, so that an exchange in time costs no timer.
@@ -111,9 +121,8 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, bytes))?;
-        this.exchange.sent(written);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.wrote(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -130,9 +139,8 @@ impl AsyncWrite for Wire {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, pieces))?;
-        this.exchange.sent(written);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, pieces);
+        this.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
