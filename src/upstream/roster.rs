@@ -112,10 +112,14 @@ impl Roster {
                 return Some(bound);
             }
         }
-        // Better another endpoint than one more attempt at the same, even if that takes a connection too many.
-        let wishes = [*wish, Wish { open_only: false, ..*wish }, Wish { tried: &[], open_only: false, ..*wish }];
-        let from = usize::from(!wish.open_only);
-        wishes.iter().skip(from).find_map(|wish| self.by_method(wish, next))
+        self.by_method(wish, next).or_else(|| self.otherwise(wish, next))
+    }
+
+    /// What is left when a wish cannot be met: better another endpoint than one more attempt at the same, even if that
+    /// takes a connection too many.
+    fn otherwise(&self, wish: &Wish<'_>, next: &AtomicUsize) -> Option<&Arc<Endpoint>> {
+        let any = wish.open_only.then(|| self.by_method(&Wish { open_only: false, ..*wish }, next)).flatten();
+        any.or_else(|| self.by_method(&Wish { tried: &[], open_only: false, ..*wish }, next))
     }
 
     /// How many endpoints are left that were not tried.

@@ -12,7 +12,7 @@ REFUSAL = reply(b"too much", status="413 Content Too Large", close=True)
 
 @pytest.fixture(scope="module")
 def bench(shared):
-    return shared.bench(timeouts={"first_byte": "2s", "idle": "1s"}, retry={"attempts": 3, "budget": "100%"})
+    return shared.bench(timeouts={"first_byte": "4s", "idle": "4s"}, retry={"attempts": 3, "budget": "100%"})
 
 
 def refuses(wire, _):
