@@ -1,7 +1,7 @@
 //! Attempts: what each one met, and whether another one may follow.
 //!
 //! The rule that no fault may break: a request that is not idempotent (RFC 9110 §9.2.2) is never sent a second time,
-//! unless it is certain that the first server did not process it.
+//! unless the first server said that it did not process it, or cannot have had the whole of it.
 
 use std::io;
 use std::net::SocketAddr;
