@@ -11,7 +11,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::config::{Env, Loaded, Report, load, load_system};
-use crate::listen::Listeners;
+use crate::listen::{Listeners, tls_files};
 use crate::observe::Metrics;
 use crate::snapshot::{Snapshot, compile};
 use crate::upstream::{Resolver, Upstream};
@@ -56,30 +56,37 @@ impl Source {
 }
 
 impl Source {
-    /// A hash of what its files hold now, and of which files there are; 0 for a built-in system.
+    /// A hash of what its files hold now, and of which files there are. `others` are globs of files besides the first.
     #[must_use]
-    pub fn fingerprint(&self, includes: &[PathBuf]) -> u64 {
-        let Self::File(main) = self else { return 0 };
+    pub fn fingerprint(&self, others: &[PathBuf]) -> u64 {
         let mut hasher = crate::step::StableHasher::default();
-        let included = includes.iter().filter_map(|pattern| glob::glob(&pattern.to_string_lossy()).ok());
-        for path in std::iter::once(main.clone()).chain(included.flatten().filter_map(Result::ok)) {
+        let found = others.iter().filter_map(|pattern| glob::glob(&pattern.to_string_lossy()).ok());
+        for path in self.main().map(Path::to_path_buf).into_iter().chain(found.flatten().filter_map(Result::ok)) {
             (&path, std::fs::read(&path).ok()).hash(&mut hasher);
         }
         hasher.finish()
     }
 
-    /// The globs of the files that a configuration includes.
+    /// The globs of the files that a configuration has besides the first: what it includes, and what its listeners need
+    /// for TLS.
     #[must_use]
-    pub fn includes(&self, loaded: &Loaded) -> Vec<PathBuf> {
-        let Self::File(main) = self else { return Vec::new() };
-        let folder = main.parent().unwrap_or(Path::new(""));
-        loaded.process.include.iter().map(|pattern| folder.join(pattern)).collect()
+    pub fn others(&self, loaded: &Loaded) -> Vec<PathBuf> {
+        let folder = self.main().and_then(Path::parent).unwrap_or(Path::new(""));
+        let included = self.main().map(|_| loaded.process.include.iter().map(|pattern| folder.join(pattern)));
+        let literal = |path: PathBuf| PathBuf::from(glob::Pattern::escape(&path.to_string_lossy()));
+        included.into_iter().flatten().chain(tls_files(loaded).into_iter().map(literal)).collect()
     }
 
     /// The folders in which its files stand, or would stand.
-    fn folders(&self, includes: &[PathBuf]) -> BTreeSet<PathBuf> {
-        let Self::File(main) = self else { return BTreeSet::new() };
-        std::iter::once(main).chain(includes).map(|path| folder_of(path)).collect()
+    fn folders(&self, others: &[PathBuf]) -> BTreeSet<PathBuf> {
+        self.main().into_iter().chain(others.iter().map(PathBuf::as_path)).map(folder_of).collect()
+    }
+
+    fn main(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::System { .. } => None,
+        }
     }
 }
 
@@ -101,6 +108,8 @@ pub struct Reloaded {
     pub hash: String,
     /// Whether anything changed.
     pub changed: bool,
+    /// The listeners whose certificates, or other TLS files, were taken over.
+    pub certificates: Vec<String>,
     /// Keys that changed but are read at start only.
     pub needs_restart: Vec<&'static str>,
 }
@@ -109,11 +118,12 @@ pub struct Reloaded {
 pub struct Reloader {
     source: Source,
     started: Loaded,
-    /// The globs of included files, of the configuration that was last read without a problem.
-    includes: std::sync::Mutex<Vec<PathBuf>>,
+    /// The globs of the files besides the first, of the configuration that was last read without a problem.
+    others: std::sync::Mutex<Vec<PathBuf>>,
     /// What the files held when the configuration in use was read.
     seen: u64,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    listeners: Arc<Listeners>,
     resolver: Resolver,
     metrics: Metrics,
     one_at_a_time: Mutex<()>,
@@ -127,11 +137,12 @@ impl Reloader {
         started: Loaded,
         seen: u64,
         snapshot: Arc<ArcSwap<Snapshot>>,
+        listeners: Arc<Listeners>,
         resolver: Resolver,
         metrics: Metrics,
     ) -> Self {
-        let includes = std::sync::Mutex::new(source.includes(&started));
-        Self { source, started, includes, seen, snapshot, resolver, metrics, one_at_a_time: Mutex::new(()) }
+        let others = std::sync::Mutex::new(source.others(&started));
+        Self { source, started, others, seen, snapshot, listeners, resolver, metrics, one_at_a_time: Mutex::new(()) }
     }
 
     /// The configuration in use.
@@ -149,8 +160,8 @@ impl Reloader {
         let result = self.try_reload().await;
         match &result {
             Ok(done) if done.changed => tracing::info!(
-                generation = done.generation, hash = %done.hash, needs_restart = ?done.needs_restart,
-                "configuration taken over"
+                generation = done.generation, hash = %done.hash, certificates = ?done.certificates,
+                needs_restart = ?done.needs_restart, "configuration taken over"
             ),
             Ok(done) => tracing::info!(
                 hash = %done.hash, needs_restart = ?done.needs_restart, "configuration read, routes unchanged"
@@ -165,29 +176,35 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<Reloaded, Report> {
         let loaded = self.source.load()?;
-        *self.includes.lock().unwrap_or_else(PoisonError::into_inner) = self.source.includes(&loaded);
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = self.source.others(&loaded);
         let current = self.snapshot.load_full();
-        let (_, snapshot) = compile_all(&loaded, Some(&current), &self.metrics)?;
+        let (fresh, snapshot) = compile_all(&loaded, Some(&current), &self.metrics)?;
+        let renewals = self.listeners.renew(&fresh, &loaded)?;
+        renewals.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let certificates: Vec<String> = renewals.listeners().map(str::to_owned).collect();
         let needs_restart = changed_process_keys(&self.started, &loaded);
         // The hash does not see secrets and what files hold; a pool does.
         let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
         if snapshot.hash == current.hash && same_pools {
+            renewals.apply();
             self.metrics.config_in_use(&current.hash);
-            let hash = current.hash.clone();
-            return Ok(Reloaded { generation: current.generation, hash, changed: false, needs_restart });
+            let (hash, changed) = (current.hash.clone(), !certificates.is_empty());
+            return Ok(Reloaded { generation: current.generation, hash, changed, certificates, needs_restart });
         }
         start_upstreams(&snapshot, Some(&current), &self.resolver).await;
         let (generation, hash) = (snapshot.generation, snapshot.hash.clone());
         let snapshot = Arc::new(snapshot);
+        renewals.apply();
         self.snapshot.store(Arc::clone(&snapshot));
         current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
         self.metrics.config_in_use(&hash);
-        Ok(Reloaded { generation, hash, changed: true, needs_restart })
+        Ok(Reloaded { generation, hash, changed: true, certificates, needs_restart })
     }
 
     /// Reloads whenever the files change, for ever.
     pub async fn watch(self: Arc<Self>) {
-        if !matches!(self.source, Source::File(_)) {
+        let others = || self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.source.main().is_none() && others().is_empty() {
             return;
         }
         let (changed, mut changes) = mpsc::channel::<()>(1);
@@ -199,14 +216,14 @@ impl Reloader {
         let mut watched = BTreeSet::new();
         let mut seen = self.seen;
         loop {
-            let includes = self.includes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for folder in self.source.folders(&includes) {
+            let others = others();
+            for folder in self.source.folders(&others) {
                 let watching = watcher.as_mut().map(|w| w.watch(&folder, RecursiveMode::NonRecursive));
                 if matches!(watching, Some(Ok(()))) && watched.insert(folder.clone()) {
                     tracing::debug!(folder = %folder.display(), "watched for changes");
                 }
             }
-            let now = self.source.fingerprint(&includes);
+            let now = self.source.fingerprint(&others);
             if now != seen {
                 seen = now;
                 let _ = self.reload().await;

@@ -74,15 +74,17 @@ impl Process {
             .map_err(|error| StartError::System(format!("cannot handle signals: {error}")))?;
         let first_look = source.fingerprint(&[]);
         let loaded = source.load()?;
-        let includes = source.includes(&loaded);
+        let others = source.others(&loaded);
         // A change while the files were being read is seen by the first look of the watch.
-        let seen = if first_look == source.fingerprint(&[]) { source.fingerprint(&includes) } else { first_look };
+        let seen = if first_look == source.fingerprint(&[]) { source.fingerprint(&others) } else { first_look };
         let log = &loaded.process.log;
         let json = log.format == Some(LogFormat::Json);
         crate::observe::start_log(log.level.as_deref().unwrap_or("info"), json)
             .map_err(|error| StartError::System(format!("log.level: {error}")))?;
         let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
         let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
+        listeners.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let listeners = Arc::new(listeners);
         for listener in listeners.all() {
             claim(listener)?;
         }
@@ -104,11 +106,12 @@ impl Process {
             loaded.clone(),
             seen,
             Arc::clone(&snapshot),
+            Arc::clone(&listeners),
             resolver.clone(),
             metrics.clone(),
         ));
         let process = Self {
-            listeners: Arc::new(listeners),
+            listeners,
             loaded,
             reloader,
             snapshot,
@@ -174,8 +177,10 @@ impl Process {
             let address = listener.address.to_string();
             match &listener.tls {
                 None => service.add_tcp(&address),
-                Some(files) => {
-                    let (cert, key) = (files.cert.to_string_lossy(), files.key.to_string_lossy());
+                Some(policy) => {
+                    let files = policy.first_certificate();
+                    let [cert, key] = [files.map(|files| files.0), files.map(|files| files.1)]
+                        .map(|file| file.map(std::path::Path::to_string_lossy).unwrap_or_default());
                     let mut settings = TlsSettings::intermediate(&cert, &key)
                         .map_err(|error| StartError::System(format!("TLS on {address}: {error}")))?;
                     settings.enable_h2();

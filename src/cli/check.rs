@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Which, say, say_error};
 use crate::config::{Loaded, Report};
+use crate::listen::Listeners;
 use crate::observe::Metrics;
 use crate::reload::{Source, compile_all};
 use crate::server::BAD_CONFIG;
@@ -54,25 +55,28 @@ impl Check {
 }
 
 /// Reads and compiles a configuration, as a start would.
-pub(super) fn check(source: &Source) -> Result<(Loaded, Snapshot), Report> {
+pub(super) fn check(source: &Source) -> Result<(Loaded, Snapshot, Listeners), Report> {
     let loaded = source.load()?;
     let Ok(metrics) = Metrics::new() else {
         return Err(Report::default());
     };
-    let (_, snapshot) = compile_all(&loaded, None, &metrics)?;
-    Ok((loaded, snapshot))
+    let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
+    Ok((loaded, snapshot, listeners))
 }
 
-fn print(source: &Source, result: &Result<(Loaded, Snapshot), Report>) {
+fn print(source: &Source, result: &Result<(Loaded, Snapshot, Listeners), Report>) {
     match result {
         Err(report) => {
             say_error(report);
             let count = report.problems().len();
             say_error(&format!("{source}: {count} problem{}", if count == 1 { "" } else { "s" }));
         }
-        Ok((_, snapshot)) => {
+        Ok((_, snapshot, listeners)) => {
             let (routes, upstreams) = (snapshot.routes().len(), snapshot.upstreams().len());
             say(&format!("{source}: good, {routes} routes, {upstreams} upstreams, hash {}", snapshot.hash));
+            for warning in listeners.warnings() {
+                say(&format!("  warning: {warning}"));
+            }
             let (routes, causes): (Vec<_>, Vec<_>) = snapshot.left_out.iter().partition(|out| out.kind == "route");
             for out in causes {
                 say(&format!("  left out: {} `{}`: {}", out.kind, out.name, out.reason));
@@ -85,16 +89,17 @@ fn print(source: &Source, result: &Result<(Loaded, Snapshot), Report>) {
     }
 }
 
-fn as_json(source: &Source, result: &Result<(Loaded, Snapshot), Report>) -> serde_json::Value {
+fn as_json(source: &Source, result: &Result<(Loaded, Snapshot, Listeners), Report>) -> serde_json::Value {
     match result {
         Err(report) => json!({ "source": source.to_string(), "good": false, "problems": report }),
-        Ok((_, snapshot)) => json!({
+        Ok((_, snapshot, listeners)) => json!({
             "source": source.to_string(),
             "good": true,
             "routes": snapshot.routes().len(),
             "upstreams": snapshot.upstreams().len(),
             "hash": snapshot.hash,
             "left_out": snapshot.left_out,
+            "warnings": listeners.warnings(),
         }),
     }
 }

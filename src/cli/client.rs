@@ -91,7 +91,12 @@ fn taken_over(body: &Value) -> String {
         body["generation"],
         body["hash"].as_str().unwrap_or("?")
     );
-    let keys: Vec<&str> = body["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let list =
+        |key: &str| -> Vec<&str> { body[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
+    let (listeners, keys) = (list("certificates"), list("needs_restart"));
+    if !listeners.is_empty() {
+        text.push_str(&format!("; new certificates on {}", listeners.join(", ")));
+    }
     if !keys.is_empty() {
         text.push_str(&format!("; a restart is needed for: {}", keys.join(", ")));
     }

@@ -55,14 +55,13 @@ impl Explain {
                 return ExitCode::from(2);
             }
         };
-        let (loaded, snapshot) = match super::check::check(&self.which.source()) {
+        let (loaded, snapshot, listeners) = match super::check::check(&self.which.source()) {
             Ok(checked) => checked,
             Err(report) => {
                 say_error(&report);
                 return ExitCode::from(BAD_CONFIG);
             }
         };
-        let listeners = Listeners::compile(&loaded).unwrap_or_default();
         let listener = match self.listener(&listeners, &parsed) {
             Ok(listener) => listener,
             Err(message) => {

@@ -179,7 +179,7 @@ pub(super) struct Routing<'a> {
 }
 
 /// Flags that are off by default.
-const OFF: [&str; 6] = ["optional", "dedicated", "redirect_to_https", "once", "drop_body", "tcp"];
+const OFF: [&str; 7] = ["optional", "dedicated", "redirect_to_https", "strict_sni", "once", "drop_body", "tcp"];
 
 /// Removes what says nothing: nulls, empty lists and mappings, flags that are off by default.
 fn prune(value: &mut serde_yaml::Value) {

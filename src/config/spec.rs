@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
 use super::read::OneOrMany;
-use super::value::{Cidr, Flag, HeaderName, ListenAddress, Method, ServerAddress, Span, StatusCode};
+use super::value::{
+    Cidr, CipherSuite, Flag, HeaderName, Hsts, ListenAddress, Method, ServerAddress, Span, StatusCode, TlsVersion,
+};
 
 /// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`, `resolver`) is read at start; all else
 /// is reloaded live.
@@ -65,16 +67,70 @@ pub struct ListenerSpec {
     pub tls: Option<TlsSpec>,
 }
 
-/// How a listener terminates TLS.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+/// How a listener terminates TLS. What the files hold is read again on every reload; all else needs a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSpec {
-    /// Certificate chain and key, as PEM files; exactly one pair for now.
+    /// Certificates with their keys, one at least. The name that a client asks for (SNI) chooses: first an exact name,
+    /// then a wildcard for one label, else the first certificate. Names come from the certificates (subjectAltName).
+    /// Of several for one name, the first whose kind of key the client knows is taken: give ECDSA before RSA.
     pub certificates: Vec<CertificateSpec>,
+    /// Refuse clients that ask for no name, or for one that no certificate has, and answer 421 to requests for a
+    /// `Host` that the connection's certificate does not have.
+    #[serde(default)]
+    pub strict_sni: Flag,
+    /// The oldest version of TLS: `"1.2"` (the default) or `"1.3"`.
+    pub min_version: Option<TlsVersion>,
+    /// Cipher suites, the preferred first, by the names of IANA's registry; default: all that Pylon has, all sound.
+    #[serde(default)]
+    pub ciphers: Vec<CipherSuite>,
+    /// Offer HTTP/2 besides HTTP/1.1; default true.
+    pub http2: Option<Flag>,
+    /// Ask clients for certificates; default: they are not asked.
+    pub client_certificates: Option<ClientCertificatesSpec>,
+    /// Keys of session tickets, for several instances that share them; default: random keys that change every 6h.
+    pub session_tickets: Option<SessionTicketsSpec>,
+    /// Sent as `Strict-Transport-Security` as it stands: `max-age=31536000; includeSubDomains`; default: not sent.
+    pub hsts: Option<Hsts>,
+}
+
+/// Which certificates clients must show. Sessions that are resumed show those of their first handshake; they are not
+/// resumed once the authorities or revocations have changed. (Tickets hold them: expect some KiB more in handshakes.)
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificatesSpec {
+    /// `optional` takes clients without a certificate, too; `required` does not. One that is shown must be good.
+    pub mode: ClientCertificateMode,
+    /// PEM file with the authorities that sign them.
+    pub ca: String,
+    /// PEM file with the lists of what is revoked (CRL), one for every authority of a chain below the root.
+    pub crl: Option<String>,
+}
+
+/// Whether a client needs a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificateMode {
+    /// It may show one.
+    Optional,
+    /// It must show one.
+    Required,
+}
+
+/// Keys of session tickets that instances share.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionTicketsSpec {
+    /// File with keys of 32 to 80 random bytes, each a line of base64 or hex (`openssl rand -hex 48`). The first seals
+    /// new tickets, all open them: to change keys, put one in front everywhere, and drop the last after `lifetime`.
+    /// Empty lines and lines that start with `#` count for nothing.
+    pub keys: String,
+    /// How long a ticket is good, 1m to 7d; default 12h.
+    pub lifetime: Option<Span>,
 }
 
 /// A certificate with its key.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateSpec {
     /// PEM file with the certificate and its chain.

@@ -10,6 +10,7 @@ mod pool;
 mod secret;
 mod size;
 mod span;
+mod tls;
 mod url;
 
 use std::fmt::{self, Display};
@@ -26,6 +27,7 @@ pub use pool::{HashKey, ServerAddress, StatusRange, is_cookie_name};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use span::Span;
+pub use tls::{CipherSuite, Hsts, TlsVersion};
 pub use url::{HttpUrl, Scheme};
 
 /// Why a text is not a value of its type, and what to write instead.

@@ -1,12 +1,15 @@
 //! The addresses that clients connect to.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::config::{KeyPath, Loaded, Report};
+use crate::config::{KeyPath, Loaded, Problem, Report};
 use crate::route::public::Origin;
+use crate::tls::Policy;
 
 mod tls;
+
+pub use tls::{Renewals, tls_files};
 
 /// An address that clients connect to, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,17 +22,8 @@ pub struct Listener {
     pub dedicated: bool,
     /// Whether everything but `/healthz` is sent to https.
     pub redirect_to_https: bool,
-    /// Certificate and key, where TLS is terminated.
-    pub tls: Option<CertificateFiles>,
-}
-
-/// A certificate chain and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM file with the chain.
-    pub cert: PathBuf,
-    /// PEM file with the key.
-    pub key: PathBuf,
+    /// What is done about TLS, where it is terminated.
+    pub tls: Option<Arc<Policy>>,
 }
 
 /// All listeners of this process.
@@ -37,6 +31,7 @@ pub struct CertificateFiles {
 pub struct Listeners {
     all: Vec<Listener>,
     admin: Option<SocketAddr>,
+    warnings: Vec<Problem>,
 }
 
 impl Listeners {
@@ -46,7 +41,7 @@ impl Listeners {
     /// All problems, each with its place.
     pub fn compile(loaded: &Loaded) -> Result<Self, Report> {
         let mut report = Report::default();
-        let mut all: Vec<Listener> = Vec::new();
+        let (mut all, mut warnings) = (Vec::<Listener>::new(), Vec::new());
         for (entry, spec) in loaded.listeners() {
             let address = spec.address.socket();
             let problem = |key: &str, message: String| loaded.problem_at(entry.document, entry.at.then(key), message);
@@ -57,10 +52,7 @@ impl Listeners {
                 let name = spec.name.as_deref().unwrap_or_default();
                 report.push(problem("name", format!("`{name}` is the name of another listener; choose another")));
             }
-            let tls = spec.tls.as_ref().and_then(|tls| {
-                let at = entry.at.then("tls").then("certificates");
-                tls::check(loaded, entry.document, &at, tls, &mut report)
-            });
+            let tls = spec.tls.as_ref().and_then(|spec| tls::compile(loaded, entry, spec, &mut warnings, &mut report));
             all.push(Listener {
                 name: spec.name.clone(),
                 address,
@@ -79,13 +71,19 @@ impl Listeners {
             let message = "there is no listener, so nobody could connect; add `listeners: [{ address: 0.0.0.0:80 }]`";
             report.push(loaded.problem_at(0, KeyPath::root().then("listeners"), message));
         }
-        report.into_result(Self { all, admin })
+        report.into_result(Self { all, admin, warnings })
     }
 
     /// All of them.
     #[must_use]
     pub fn all(&self) -> &[Listener] {
         &self.all
+    }
+
+    /// What is worth knowing of them, but no reason to refuse them.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// Whether an address is one of this process itself: a listener, or the admin port. `local` is where a connection

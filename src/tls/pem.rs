@@ -1,9 +1,9 @@
-//! Certificates and keys in PEM files, checked when the configuration is.
+//! Certificates, keys and revocation lists in PEM files.
 
 use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// The certificates of a file, one at least.
 ///
@@ -29,6 +29,21 @@ pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         let shown = path.display();
         format!("`{shown}` holds no private key that can be read; give a PEM file with an unencrypted key")
     })
+}
+
+/// The revocation lists of a file, one at least.
+///
+/// # Errors
+/// What is wrong with the file, and the cure.
+pub(super) fn read_revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let shown = path.display();
+    let pem = read(path)?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) => Err(format!("`{shown}` holds no revocation list; give a file with `-----BEGIN X509 CRL-----`")),
+        Err(error) => Err(format!("`{shown}` is not PEM: {error}; give a file with `-----BEGIN X509 CRL-----`")),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
