@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// How often a stop looks whether the last request has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -11,6 +13,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     stopping: AtomicBool,
+    stops: watch::Sender<bool>,
     under_way: AtomicUsize,
 }
 
@@ -32,11 +35,18 @@ impl Lifecycle {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Tells when a stop begins.
+    #[must_use]
+    pub fn stops(&self) -> watch::Receiver<bool> {
+        self.stops.subscribe()
+    }
+
     /// Begins a stop and waits for the requests under way, at most for `grace`.
     ///
     /// Returns how many are left.
     pub async fn stop(&self, grace: Duration) -> usize {
         self.stopping.store(true, Ordering::Relaxed);
+        self.stops.send_replace(true);
         let deadline = tokio::time::Instant::now() + grace;
         loop {
             let left = self.under_way.load(Ordering::Relaxed);

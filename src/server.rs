@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
-use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
-use pingora_proxy::ProxyServiceBuilder;
+use pingora_proxy::{HttpProxy, ProxyServiceBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::config::{Loaded, LogFormat, Workers};
 use crate::lifecycle::Lifecycle;
-use crate::listen::{Listener, Listeners};
+use crate::listen::{EdgeService, Handover, Listener, Listeners, bind};
 use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
 use crate::reload::{Reloader, Source, compile_all, start_upstreams};
@@ -51,6 +51,8 @@ impl StartError {
 /// A process that is ready to serve.
 pub struct Process {
     listeners: Arc<Listeners>,
+    sockets: Vec<(Arc<Listener>, std::net::TcpListener)>,
+    metrics: Metrics,
     loaded: Loaded,
     reloader: Arc<Reloader>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -85,9 +87,7 @@ impl Process {
         let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
         listeners.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners = Arc::new(listeners);
-        for listener in listeners.all() {
-            claim(listener)?;
-        }
+        let sockets = control.block_on(claim(&listeners))?;
         let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
         let access = if log.access.as_ref().is_none_or(|on| on.0) {
             AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))?
@@ -112,6 +112,8 @@ impl Process {
         ));
         let process = Self {
             listeners,
+            sockets,
+            metrics: metrics.clone(),
             loaded,
             reloader,
             snapshot,
@@ -166,29 +168,31 @@ impl Process {
             snapshot: Arc::clone(&self.snapshot),
             listeners: Arc::clone(&self.listeners),
             resolver: self.resolver.clone(),
+            rejections: self.metrics.rejections.clone(),
             access: self.access.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
         };
         let options = ConnectorOptions::from_server_conf(&server.configuration);
-        let mut service = ProxyServiceBuilder::new(&server.configuration, gateway)
-            .custom(Http1::new(options), Arc::new(|_, _, _| Box::pin(async { None })))
+        let (handover, handed) = Handover::<HttpProxy<Gateway, Http1>>::new();
+        let mut accepts = HttpServerOptions::default();
+        accepts.force_custom = true;
+        let proxy = ProxyServiceBuilder::new(&server.configuration, gateway)
+            .custom(
+                Http1::new(options),
+                Arc::new(move |proxy, _stream, _shutdown| {
+                    handover.give(proxy);
+                    Box::pin(async { None })
+                }),
+            )
+            .server_options(accepts)
             .build();
-        for listener in self.listeners.all() {
-            let address = listener.address.to_string();
-            match &listener.tls {
-                None => service.add_tcp(&address),
-                Some(policy) => {
-                    let files = policy.first_certificate();
-                    let [cert, key] = [files.map(|files| files.0), files.map(|files| files.1)]
-                        .map(|file| file.map(std::path::Path::to_string_lossy).unwrap_or_default());
-                    let mut settings = TlsSettings::intermediate(&cert, &key)
-                        .map_err(|error| StartError::System(format!("TLS on {address}: {error}")))?;
-                    settings.enable_h2();
-                    service.add_tls_with_settings(&address, None, settings);
-                }
-            }
-        }
-        server.add_service(service);
+        server.add_service(EdgeService {
+            sockets: self.sockets,
+            proxy: Some((proxy, handed)),
+            rejections: self.metrics.rejections.clone(),
+            stop: self.lifecycle.stops(),
+            acceptors: threads,
+        });
         self.control.spawn(Arc::clone(&self.reloader).watch());
         self.control.spawn(reload_on_hangup(Arc::clone(&self.reloader), self.hangups));
         let addresses: Vec<String> = self.listeners.all().iter().map(|l| l.address.to_string()).collect();
@@ -226,19 +230,23 @@ fn say_left_out(snapshot: &Snapshot) {
     }
 }
 
-/// Says early, and in words, when an address cannot be listened on.
-fn claim(listener: &Listener) -> Result<(), StartError> {
-    let address = listener.address;
-    std::net::TcpListener::bind(address).map(drop).map_err(|error| {
-        let cure = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another, as with PYLON_LISTEN=0.0.0.0:8080"
-            }
-            std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
-            _ => "choose an address of this machine",
-        };
-        StartError::System(format!("cannot listen on {address}: {error}; {cure}"))
-    })
+/// Listens on all addresses; connections wait until they are accepted.
+async fn claim(listeners: &Listeners) -> Result<Vec<(Arc<Listener>, std::net::TcpListener)>, StartError> {
+    let claimed = listeners.all().iter().map(|listener| {
+        let address = listener.address;
+        let socket = bind(address).map_err(|error| {
+            let cure = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another, as with PYLON_LISTEN=0.0.0.0:8080"
+                }
+                std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+                _ => "choose an address of this machine",
+            };
+            StartError::System(format!("cannot listen on {address}: {error}; {cure}"))
+        })?;
+        Ok((Arc::clone(listener), socket))
+    });
+    claimed.collect()
 }
 
 async fn reload_on_hangup(reloader: Arc<Reloader>, mut hangups: Signal) {

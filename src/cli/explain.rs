@@ -116,7 +116,11 @@ impl Explain {
     }
 
     /// The listener: the one named, else the first general one for the scheme, else one with the URL's port.
-    fn listener<'l>(&self, listeners: &'l Listeners, parsed: &Parsed) -> Result<Option<&'l Listener>, String> {
+    fn listener<'l>(
+        &self,
+        listeners: &'l Listeners,
+        parsed: &Parsed,
+    ) -> Result<Option<&'l std::sync::Arc<Listener>>, String> {
         if let Some(name) = &self.listener {
             let found = listeners.all().iter().find(|l| l.name.as_ref() == Some(name));
             let known = listeners.all().iter().filter_map(|l| l.name.as_deref());

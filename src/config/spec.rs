@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
 use super::read::OneOrMany;
 use super::value::{
-    Cidr, CipherSuite, Flag, HeaderName, Hsts, ListenAddress, Method, ServerAddress, Span, StatusCode, TlsVersion,
+    ByteSize, Cidr, CipherSuite, Count, Flag, HeaderName, Hsts, ListenAddress, Method, ServerAddress, Span, StatusCode,
+    TlsVersion,
 };
 
 /// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`, `resolver`) is read at start; all else
@@ -65,6 +66,69 @@ pub struct ListenerSpec {
     pub redirect_to_https: Flag,
     /// Terminate TLS here.
     pub tls: Option<TlsSpec>,
+    /// Read the PROXY header (version 1 or 2) of load balancers before this listener.
+    pub proxy_protocol: Option<ProxyProtocolSpec>,
+    /// How long clients have.
+    #[serde(default)]
+    pub timeouts: ListenerTimeoutsSpec,
+    /// How much clients have.
+    #[serde(default)]
+    pub limits: ListenerLimitsSpec,
+    /// HTTP/2 to clients: under TLS by ALPN, else by prior knowledge.
+    #[serde(default)]
+    pub http2: Http2Spec,
+}
+
+/// Load balancers that tell the client's address in a PROXY header.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolSpec {
+    /// Their addresses, as networks; a comma-separated string or a list. From others no header is read.
+    pub trusted: OneOrMany<CidrList>,
+    /// Refuse connections without a header, and those of others; default false.
+    #[serde(default)]
+    pub required: Flag,
+}
+
+/// How long clients have.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerTimeoutsSpec {
+    /// For the PROXY header; default 5s.
+    pub proxy_header: Option<Span>,
+    /// For the TLS handshake; default 10s.
+    pub handshake: Option<Span>,
+    /// For a whole header section, from its first byte; default 10s.
+    pub header: Option<Span>,
+    /// For the first byte of a request, on a new connection and between two requests; default 60s.
+    pub keep_alive: Option<Span>,
+}
+
+/// How much clients have.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerLimitsSpec {
+    /// Connections of all clients; further ones wait, and idle ones are closed for them. Default: three quarters of the
+    /// files that the process may open.
+    pub connections: Option<Count>,
+    /// Connections of one address; further ones are closed. Default 0: no limit.
+    pub connections_per_client: Option<Count>,
+    /// Bytes of a header section, request line included, 1KiB to 1MiB; default 64KiB. Past them 431.
+    pub header_size: Option<ByteSize>,
+    /// Header lines, 10 to 250; default 100. Past them 431.
+    pub headers: Option<Count>,
+    /// Bytes of a request target, 256 to 64KiB; default 16KiB. Past them 414.
+    pub target_size: Option<ByteSize>,
+}
+
+/// HTTP/2 to clients.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http2Spec {
+    /// Requests at a time on a connection, 1 to 1000; default 100.
+    pub streams: Option<Count>,
+    /// How long a connection without requests is kept; default: as `timeouts.keep_alive`.
+    pub idle: Option<Span>,
 }
 
 /// How a listener terminates TLS. What the files hold is read again on every reload; all else needs a restart.
@@ -260,6 +324,10 @@ pub struct RouteSpec {
     pub timeouts: TimeoutsSpec,
     /// Retries, in place of the upstream's.
     pub retry: RetrySpec,
+    /// How much of requests and answers this route takes, and how fast.
+    pub limits: RouteLimitsSpec,
+    /// `Strict-Transport-Security` of https answers, in place of the listener's: `max-age=31536000; includeSubDomains`.
+    pub hsts: Option<Hsts>,
     /// Header changes.
     pub headers: HeadersSpec,
     /// What of the answer is mapped back under the public prefix.
@@ -275,6 +343,30 @@ pub struct RouteSpec {
     pub etag: Option<String>,
     /// Bodies of errors that Pylon itself answers with, by status.
     pub errors: BTreeMap<StatusCode, ErrorPageSpec>,
+}
+
+/// How much of requests and answers a route takes, and how fast. Upgraded connections are free of it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteLimitsSpec {
+    /// Bytes of a request body; default: no limit. Past them 413, at once where Content-Length says so.
+    pub body: Option<ByteSize>,
+    /// Bytes a second that a request body comes with at least, on average after 5s, as long as the upstream has not
+    /// begun to answer; default 256; 0: no limit. gRPC is free of it.
+    pub body_rate: Option<ByteSize>,
+    /// The longest pause in a request body, as long as the upstream has not begun to answer; default 30s. gRPC is free
+    /// of it.
+    pub body_idle: Option<Span>,
+    /// Bytes a second that a client takes of its answer at least, while Pylon has more for it; default 1KiB; 0: no limit.
+    pub drain_rate: Option<ByteSize>,
+    /// The time over which that is measured: for so long a client may take nothing at all; default 30s.
+    pub drain_time: Option<Span>,
+    /// Requests under way; default: no limit. Past them 503.
+    pub requests: Option<Count>,
+    /// Bytes of a request target; default: the listener's limit. Past them 414.
+    pub target_size: Option<ByteSize>,
+    /// Bytes of a header section, request line included; default: the listener's limit. Past them 431.
+    pub header_size: Option<ByteSize>,
 }
 
 /// A fixed answer.

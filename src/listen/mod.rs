@@ -1,13 +1,35 @@
-//! The addresses that clients connect to.
+//! The addresses that clients connect to, and the loop that serves their connections.
+
+mod accept;
+mod authority;
+pub mod connection;
+pub mod h1;
+pub mod h2;
+mod io;
+mod limits;
+mod opening;
+pub mod pace;
+pub mod proxy_header;
+mod refusal;
+mod serve;
+mod service;
+mod socket;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use accept::{Room, bind};
+pub use authority::is_authority;
+pub use connection::Connection;
+pub use limits::Timeouts;
+pub use opening::ProxyProtocol;
+pub use pace::Pace;
+pub use service::{EdgeService, Handover};
+
 use crate::config::{KeyPath, Loaded, Problem, Report};
 use crate::route::public::Origin;
 use crate::tls::Policy;
-
-mod tls;
 
 pub use tls::{Renewals, tls_files};
 
@@ -24,12 +46,22 @@ pub struct Listener {
     pub redirect_to_https: bool,
     /// What is done about TLS, where it is terminated.
     pub tls: Option<Arc<Policy>>,
+    /// Who tells the client's address in a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// How long clients have.
+    pub timeouts: Timeouts,
+    /// How large header sections may be.
+    pub head: h1::HeadLimits,
+    /// How much of HTTP/2 a client may use.
+    pub http2: h2::Http2Limits,
+    /// Room for connections.
+    pub room: Arc<Room>,
 }
 
 /// All listeners of this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listeners {
-    all: Vec<Listener>,
+    all: Vec<Arc<Listener>>,
     admin: Option<SocketAddr>,
     warnings: Vec<Problem>,
 }
@@ -41,7 +73,7 @@ impl Listeners {
     /// All problems, each with its place.
     pub fn compile(loaded: &Loaded) -> Result<Self, Report> {
         let mut report = Report::default();
-        let (mut all, mut warnings) = (Vec::<Listener>::new(), Vec::new());
+        let (mut all, mut warnings) = (Vec::<Arc<Listener>>::new(), Vec::new());
         for (entry, spec) in loaded.listeners() {
             let address = spec.address.socket();
             let problem = |key: &str, message: String| loaded.problem_at(entry.document, entry.at.then(key), message);
@@ -53,13 +85,25 @@ impl Listeners {
                 report.push(problem("name", format!("`{name}` is the name of another listener; choose another")));
             }
             let tls = spec.tls.as_ref().and_then(|spec| tls::compile(loaded, entry, spec, &mut warnings, &mut report));
-            all.push(Listener {
+            let mut limits = limits::Checked::new(spec, |key, message| {
+                report.push(loaded.problem_at(
+                    entry.document,
+                    key.iter().fold(entry.at.clone(), |at, key| at.then(*key)),
+                    message,
+                ));
+            });
+            all.push(Arc::new(Listener {
                 name: spec.name.clone(),
                 address,
                 dedicated: spec.dedicated.0,
                 redirect_to_https: spec.redirect_to_https.0,
                 tls,
-            });
+                proxy_protocol: limits.proxy_protocol(),
+                timeouts: limits.timeouts(),
+                head: limits.head(),
+                http2: limits.http2(),
+                room: limits.room(),
+            }));
         }
         let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
         if admin.is_some_and(|address| !address.ip().is_loopback()) {
@@ -76,7 +120,7 @@ impl Listeners {
 
     /// All of them.
     #[must_use]
-    pub fn all(&self) -> &[Listener] {
+    pub fn all(&self) -> &[Arc<Listener>] {
         &self.all
     }
 
@@ -95,15 +139,6 @@ impl Listeners {
         let own = self.all.iter().map(|listener| listener.address).chain(self.admin);
         own.filter(|own| own.port() == address.port())
             .any(|own| own.ip().to_canonical() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && here))
-    }
-
-    /// The listener that a connection came in on, by its local address.
-    #[must_use]
-    pub fn by_local(&self, local: SocketAddr) -> Option<&Listener> {
-        let ip = local.ip().to_canonical();
-        let exact = |l: &&Listener| l.address.port() == local.port() && l.address.ip().to_canonical() == ip;
-        let any = |l: &&Listener| l.address.port() == local.port() && l.address.ip().is_unspecified();
-        self.all.iter().find(exact).or_else(|| self.all.iter().find(any))
     }
 
     /// The origin under which routes bound to `wanted` listeners are served, for a client that came in through a route

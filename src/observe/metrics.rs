@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rejection::Rejections;
 use http::{Method, StatusCode};
 use once_cell::sync::OnceCell;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -16,6 +17,9 @@ pub struct Metrics {
     /// When a configuration was last taken over, in seconds of Unix time.
     pub reload_time: IntGauge,
     config_info: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    /// What was turned away.
+    pub rejections: Rejections,
 }
 
 impl Metrics {
@@ -25,6 +29,8 @@ impl Metrics {
     /// When a name is registered twice: a fault of this program.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
+        let (rejections, rejected) = Rejections::new()?;
+        registry.register(Box::new(rejected))?;
         let metrics = Self {
             requests: IntCounterVec::new(
                 Opts::new("pylon_http_requests_total", "Requests that ended, by route, method and status."),
@@ -42,12 +48,18 @@ impl Metrics {
                 Opts::new("pylon_config_info", "Always 1; the label is a hash of the configuration in use."),
                 &["hash"],
             )?,
+            in_flight: IntGaugeVec::new(
+                Opts::new("pylon_http_requests_in_flight", "Requests under way, of routes that limit them."),
+                &["route"],
+            )?,
+            rejections,
             registry,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.reload_ok.clone()))?;
         metrics.registry.register(Box::new(metrics.reload_time.clone()))?;
         metrics.registry.register(Box::new(metrics.config_info.clone()))?;
+        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         metrics.registry.register(Box::new(process))?;
         Ok(metrics)
@@ -57,6 +69,12 @@ impl Metrics {
     #[must_use]
     pub fn route(&self, name: &str) -> RouteMetrics {
         RouteMetrics { route: name.into(), requests: self.requests.clone(), cells: Arc::new(Cells::default()) }
+    }
+
+    /// The number of requests under way of a route, which stays the same over reloads.
+    #[must_use]
+    pub fn in_flight(&self, route: &str) -> IntGauge {
+        self.in_flight.with_label_values(&[route])
     }
 
     /// Notes which configuration is in use.

@@ -4,8 +4,10 @@ mod access;
 mod log;
 mod metrics;
 mod outcome;
+mod rejection;
 
 pub use access::{AccessLog, AccessRecord};
 pub use log::start as start_log;
 pub use metrics::{Metrics, RouteMetrics};
 pub use outcome::Outcome;
+pub use rejection::{Rejection, Rejections};

@@ -15,6 +15,8 @@ pub enum Outcome {
     Refused,
     /// The request breaks HTTP.
     BadRequest,
+    /// The request breaks a rule of HTTP or a limit, and was turned away; the reason tells which.
+    Rejected,
     /// No address of the upstream is known.
     NoServer,
     /// The upstream has as many requests as it may have.
@@ -57,6 +59,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::BadRequest => "bad_request",
+            Self::Rejected => "rejected",
             Self::NoServer => "no_server",
             Self::Overloaded => "overloaded",
             Self::BreakerOpen => "breaker_open",
@@ -79,7 +82,9 @@ impl Outcome {
     #[must_use]
     pub fn error_status(self) -> Option<StatusCode> {
         match self {
-            Self::Forwarded | Self::Upgraded | Self::Answered | Self::Refused | Self::ClientGone => None,
+            Self::Forwarded | Self::Upgraded | Self::Answered | Self::Refused | Self::Rejected | Self::ClientGone => {
+                None
+            }
             Self::BadRequest => Some(StatusCode::BAD_REQUEST),
             Self::NoServer | Self::Overloaded | Self::BreakerOpen => Some(StatusCode::SERVICE_UNAVAILABLE),
             Self::AddressRefused => Some(StatusCode::FORBIDDEN),

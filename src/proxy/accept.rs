@@ -4,45 +4,47 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::Context;
 use super::finish::{refuse, write_answer};
-use crate::listen::{Listener, Listeners};
-use crate::observe::Outcome;
+use super::limits::{enter, reject};
+use crate::listen::{Listener, is_authority};
+use crate::observe::{Outcome, Rejection, Rejections};
 use crate::snapshot::{Action, Decision, Refusal, Request, Verdict};
 use crate::step::forwarded::X_REQUEST_ID;
 
-/// How long a connection may be idle between two requests, in seconds.
-const KEEPALIVE: u64 = 75;
+/// Says to Pingora that a connection is kept; for how long is up to the loop that parks it. In seconds.
+const KEPT: u64 = 60;
 
 /// Sets up the connection of a request: how long it is kept afterwards, if client and process want to keep it at all,
 /// and what its version can take.
 pub(super) fn set_up(session: &mut Session, stopping: bool) {
     let kept = session.get_keepalive().is_some() && !stopping;
-    session.set_keepalive(kept.then_some(KEEPALIVE));
-    session.set_pipelining_enabled(true);
+    session.set_keepalive(kept.then_some(KEPT));
     // RFC 9110 §15.2: no interim response to a client that speaks HTTP/1.0.
     let old = session.req_header().version < Version::HTTP_11;
     session.set_ignore_info_resp(old);
 }
 
 /// Decides about a request; `true` when it has been answered.
-pub(super) async fn accept(listeners: &Listeners, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-    let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
-    let listener = local.and_then(|local| listeners.by_local(local));
+pub(super) async fn accept(rejections: &Rejections, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let connection = ctx.connection.clone();
+    let listener = connection.as_ref().map(|connection| &*connection.listener);
     identify(session, listener, ctx);
-    match decide(session.req_header(), local, listener, ctx) {
+    match decide(session.req_header(), connection.as_ref().map(|c| c.local), listener, ctx) {
         Ok(decision) => ctx.decision = Some(decision),
-        Err(reason) => {
-            ctx.outcome = Outcome::BadRequest;
-            ctx.reason = Some(reason.to_owned());
-            refuse(session, ctx, StatusCode::BAD_REQUEST, reason).await?;
+        Err(rejection) => {
+            reject(rejections, session, ctx, rejection).await?;
             return Ok(true);
         }
+    }
+    if let Err(rejection) = enter(session, ctx) {
+        reject(rejections, session, ctx, rejection).await?;
+        return Ok(true);
     }
     answer(session, ctx).await
 }
@@ -51,8 +53,8 @@ pub(super) async fn accept(listeners: &Listeners, session: &mut Session, ctx: &m
 fn identify(session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
     let request = session.req_header();
     let scheme = if listener.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
-    if let Some(peer) = session.client_addr().and_then(|addr| addr.as_inet()) {
-        ctx.client = ctx.snapshot.trusted().client(peer.ip(), scheme, &request.headers);
+    if let Some(connection) = &ctx.connection {
+        ctx.client = ctx.snapshot.trusted().client(connection.peer.ip(), scheme, &request.headers);
     }
     let given = request.headers.get(&X_REQUEST_ID);
     if let Some(id) = given.filter(|id| ctx.client.trusted && (1..=128).contains(&id.len())) {
@@ -66,17 +68,17 @@ fn decide(
     local: Option<SocketAddr>,
     listener: Option<&Listener>,
     ctx: &mut Context,
-) -> Result<Decision, &'static str> {
-    let target = std::str::from_utf8(header.raw_path()).map_err(|_| "the request target is not text in UTF-8")?;
+) -> Result<Decision, Rejection> {
+    let target = std::str::from_utf8(header.raw_path()).map_err(|_| Rejection::Target)?;
     let (named, target) = origin_form(target);
     let host = header.headers.get(http::header::HOST).map(HeaderValue::as_bytes);
     let host = match host.map(std::str::from_utf8) {
         Some(Ok(host)) => Some(host),
-        Some(Err(_)) => return Err("the Host header is not text"),
+        Some(Err(_)) => return Err(Rejection::Host),
         None => named.or(header.uri.authority().map(http::uri::Authority::as_str)),
     };
     match host {
-        Some(host) if is_authority(host) => {
+        Some(host) if is_authority(host.as_bytes()) => {
             host.clone_into(&mut ctx.host);
             ctx.names_host = true;
         }
@@ -84,8 +86,8 @@ fn decide(
         None if header.version < Version::HTTP_11 => {
             ctx.host = local.map(|local| local.to_string()).unwrap_or_default();
         }
-        None => return Err("the Host header is missing"),
-        Some(_) => return Err("the Host header is not a host"),
+        None => return Err(Rejection::Host),
+        Some(_) => return Err(Rejection::Host),
     }
     let request = Request {
         method: &header.method,
@@ -116,20 +118,6 @@ pub(super) fn origin_form(target: &str) -> (Option<&str>, Cow<'_, str>) {
     }
 }
 
-/// Whether a text is a host with an optional port (RFC 9110 §7.2).
-fn is_authority(text: &str) -> bool {
-    let (host, port) = crate::route::host::split_port(text);
-    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let valid_host = match bracketed {
-        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
-        }
-    };
-    valid_host && port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.len() <= 5)
-}
-
 /// Answers what needs no upstream.
 async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let Some(decision) = &ctx.decision else {
@@ -146,7 +134,7 @@ async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             let mut header = ResponseHeader::build(*status, Some(4))?;
             header.insert_header(LOCATION, location.as_str())?;
             ctx.outcome = Outcome::Answered;
-            write_answer(session, header, bytes::Bytes::new()).await?;
+            write_answer(session, ctx, header, bytes::Bytes::new()).await?;
             Ok(true)
         }
         Verdict::Answer => {
@@ -160,7 +148,7 @@ async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
             let mut header = ResponseHeader::build(answer.status, Some(4))?;
             header.insert_header(CONTENT_TYPE, answer.media_type)?;
             ctx.outcome = Outcome::Answered;
-            write_answer(session, header, answer.body).await?;
+            write_answer(session, ctx, header, answer.body).await?;
             Ok(true)
         }
     }
@@ -191,15 +179,5 @@ mod tests {
         assert_eq!(origin_form("HTTP://h"), (Some("h"), "/".into()));
         assert_eq!(origin_form("http://h?x=1"), (Some("h"), "/?x=1".into()));
         assert_eq!(origin_form("*"), (None, "*".into()));
-    }
-
-    #[test]
-    fn hosts_are_hosts() {
-        for good in ["h", "h:80", "10.0.0.1", "[::1]:80", "a_b.c-d", "h:"] {
-            assert!(is_authority(good), "{good}");
-        }
-        for bad in ["", ":80", "h/x", "a b", "u@h", "h'x", "h;x", "[::1", "h:8x", "[zz]", "h:123456", "::1"] {
-            assert!(!is_authority(bad), "{bad}");
-        }
     }
 }

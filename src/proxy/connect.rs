@@ -46,7 +46,7 @@ pub(super) async fn choose(
         Target::Address(target) => {
             let target = target.clone();
             let peer = from_path(resolver, &target, ctx).await?;
-            refuse_own(listeners, session, ctx)?;
+            refuse_own(listeners, ctx)?;
             peer
         }
     };
@@ -218,8 +218,8 @@ async fn from_path(resolver: &Resolver, target: &DynamicTarget, ctx: &mut Contex
 }
 
 /// A dynamic target must not lead back into this process: a path could name it again and again, or its admin port.
-fn refuse_own(listeners: &Listeners, session: &Session, ctx: &mut Context) -> Result<()> {
-    let local = session.server_addr().and_then(|addr| addr.as_inet()).copied();
+fn refuse_own(listeners: &Listeners, ctx: &mut Context) -> Result<()> {
+    let local = ctx.connection.as_ref().map(|connection| connection.local);
     match ctx.server.as_ref().map(|server| server.address) {
         Some(address) if listeners.is_own(address, local) => {
             let reason = format!("{address} is an address of this very process");

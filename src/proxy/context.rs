@@ -9,10 +9,12 @@ use http::{HeaderValue, StatusCode};
 use once_cell::sync::Lazy;
 
 use super::attempts::Attempts;
+use super::limits::Arrival;
 use crate::lifecycle::UnderWay;
+use crate::listen::{Connection, Pace};
 use crate::observe::Outcome;
 use crate::route::template::Values;
-use crate::snapshot::{Action, Decision, Forward, Route, Snapshot, Verdict};
+use crate::snapshot::{Action, Admitted, Decision, Forward, Route, Snapshot, Verdict};
 use crate::step::body::Pipeline;
 use crate::step::forwarded::Client;
 
@@ -21,6 +23,10 @@ pub struct Context {
     /// When it came.
     pub started: Instant,
     _under_way: UnderWay,
+    /// The connection that it came on.
+    pub connection: Option<Arc<Connection>>,
+    /// When the next piece of its body has to be there, over HTTP/2.
+    pub pace: Option<Arc<Pace>>,
     /// The configuration that it runs under from begin to end.
     pub snapshot: Arc<Snapshot>,
     /// Its id.
@@ -44,6 +50,10 @@ pub struct Context {
     pub body: Option<Mutex<Pipeline>>,
     /// Whether the upstream's body is to be left out.
     pub drop_body: bool,
+    /// Its place on a route that limits requests.
+    pub admitted: Option<Admitted>,
+    /// How its body comes.
+    pub arrival: Arrival,
     /// How it ended, as far as is known.
     pub outcome: Outcome,
     /// The status that the upstream answered with.
@@ -70,6 +80,8 @@ impl Context {
         Self {
             started: Instant::now(),
             _under_way: under_way,
+            connection: Connection::current(),
+            pace: Pace::current(),
             snapshot,
             request_id: new_request_id(),
             client: Client { peer: nobody, trusted: false, address: nobody, scheme: "http" },
@@ -81,6 +93,8 @@ impl Context {
             upstream_path: String::new(),
             body: None,
             drop_body: false,
+            admitted: None,
+            arrival: Arrival::default(),
             outcome: Outcome::Internal,
             upstream_status: None,
             reason: None,
@@ -91,6 +105,16 @@ impl Context {
     #[must_use]
     pub fn route(&self) -> Option<&Arc<Route>> {
         self.decision.as_ref()?.route.as_ref().map(|(route, _)| route)
+    }
+
+    /// What https answers say in `Strict-Transport-Security`.
+    #[must_use]
+    pub fn hsts(&self) -> Option<&HeaderValue> {
+        if self.client.scheme != "https" {
+            return None;
+        }
+        let own = || self.connection.as_ref()?.listener.tls.as_ref()?.hsts();
+        self.route().and_then(|route| route.hsts.as_ref()).or_else(own)
     }
 
     /// How the route forwards, with what its templates are filled in with.

@@ -1,20 +1,31 @@
 //! finish: answers of Pylon's own, errors, and the record of each request.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
+};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::Context;
-use crate::observe::{AccessLog, AccessRecord, Outcome};
+use super::limits::{note, rejection_of};
+use crate::observe::{AccessLog, AccessRecord, Outcome, Rejections};
 use crate::step::Headers;
 use crate::step::errors::ErrorPages;
 use crate::step::forwarded::X_REQUEST_ID;
 
 /// Sends an answer of Pylon's own. A HEAD request gets its header section alone.
-pub(super) async fn write_answer(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+pub(super) async fn write_answer(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    if let Some(hsts) = ctx.hsts() {
+        header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+    }
     let status = header.status;
     if !matches!(status.as_u16(), 204 | 304) {
         header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
@@ -58,16 +69,36 @@ pub(super) async fn refuse_with(
     if let Some(after) = ctx.attempts.retry_after {
         header.insert_header(RETRY_AFTER, after.as_secs().max(1).to_string())?;
     }
-    write_answer(session, header, page.body.into()).await
+    write_answer(session, ctx, header, page.body.into()).await
 }
 
 /// Ends a request that failed, with an error answer where the client can still get one.
-pub(super) async fn fail(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+pub(super) async fn fail(
+    rejections: &Rejections,
+    session: &mut Session,
+    error: &Error,
+    ctx: &mut Context,
+) -> FailToProxy {
     let begun = session.response_written().is_some_and(|r| !r.status.is_informational());
-    classify(error, begun, ctx);
-    let status = ctx.outcome.error_status().filter(|_| !begun);
+    let rejection = rejection_of(error);
+    let (status, detail) = match rejection {
+        Some(rejection) => {
+            note(rejections, ctx, rejection);
+            (StatusCode::from_u16(rejection.status()).ok(), rejection.detail())
+        }
+        None => {
+            classify(error, begun, ctx);
+            (ctx.outcome.error_status(), ctx.outcome.detail())
+        }
+    };
+    if begun && let Some(connection) = &ctx.connection {
+        // What was cut off must not look whole; on HTTP/2 the stream alone is reset.
+        if session.req_header().version < http::Version::HTTP_2 {
+            connection.cut();
+        }
+    }
+    let status = status.filter(|_| !begun);
     if let Some(status) = status {
-        let detail = ctx.outcome.detail();
         session.set_keepalive(None);
         if let Err(error) = refuse(session, ctx, status, detail).await {
             tracing::debug!(%error, "the client is gone before its error answer");

@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod finish;
 mod forward;
+mod limits;
 mod respond;
 mod session;
 
@@ -24,7 +25,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
-use crate::observe::AccessLog;
+use crate::observe::{AccessLog, Rejections};
 use crate::snapshot::Snapshot;
 use crate::upstream::Resolver;
 
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub listeners: Arc<Listeners>,
     /// Looks up the names of dynamic targets.
     pub resolver: Resolver,
+    /// Where what is turned away is counted.
+    pub rejections: Rejections,
     /// Where requests are recorded.
     pub access: AccessLog,
     /// Counts the requests under way.
@@ -57,7 +60,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         accept::set_up(session, self.lifecycle.is_stopping());
-        accept::accept(&self.listeners, session, ctx).await
+        accept::accept(&self.rejections, session, ctx).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -102,6 +105,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        limits::take(body.as_ref(), end, ctx)?;
         forward::watch_body(body.as_ref(), end, ctx);
         forward::end_once(body, end);
         Ok(())
@@ -120,9 +124,10 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _ctx: &mut Context,
+        ctx: &mut Context,
     ) -> Result<()> {
-        respond::fit_to_client(session, response);
+        limits::answered(session, ctx);
+        respond::fit_to_client(session, response, ctx);
         Ok(())
     }
 
@@ -148,7 +153,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        finish::fail(session, error, ctx).await
+        finish::fail(&self.rejections, session, error, ctx).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {

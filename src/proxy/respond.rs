@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE,
-    TRANSFER_ENCODING,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
 };
 use http::{HeaderName, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -93,7 +93,10 @@ fn sticky_cookie(session: &Session, ctx: &Context) -> Option<http::HeaderValue> 
 }
 
 /// A client that speaks HTTP/1.0 knows no chunks: its body ends with the connection.
-pub(super) fn fit_to_client(session: &mut Session, response: &mut ResponseHeader) {
+pub(super) fn fit_to_client(session: &mut Session, response: &mut ResponseHeader, ctx: &Context) {
+    if let Some(hsts) = ctx.hsts() {
+        response.set(&STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     if session.req_header().version < Version::HTTP_11 && response.headers.contains_key(TRANSFER_ENCODING) {
         response.remove_header(&TRANSFER_ENCODING);
         session.set_keepalive(None);

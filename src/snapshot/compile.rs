@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::steps::{self, RouteScope};
-use super::{Action, Forward, Route, Snapshot, Tables, TargetRule};
+use super::{Action, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
 use crate::config::{Entry, KeyPath, Loaded, Report, RouteSpec};
 use crate::observe::Metrics;
 use crate::route::public::{Mount, Via};
@@ -81,6 +81,8 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
                 listeners: entry.value.listeners.clone(),
                 action,
                 errors,
+                limits: RouteLimits::new(&entry.value.limits, &entry.value.name, metrics),
+                hsts: steps::hsts(entry.value.hsts.as_ref()),
                 metrics: metrics.route(&entry.value.name),
             });
         }
@@ -202,6 +204,8 @@ fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
         listeners: Vec::new(),
         action: Action::Answer(Answer::health()),
         errors: crate::step::errors::ErrorPages::default(),
+        limits: RouteLimits::new(&crate::config::RouteLimitsSpec::default(), "healthz", metrics),
+        hsts: None,
         metrics: metrics.route("healthz"),
     });
 }

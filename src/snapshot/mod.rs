@@ -2,6 +2,7 @@
 
 mod compile;
 mod decide;
+mod limits;
 mod outward;
 mod patience;
 mod route;
@@ -19,6 +20,7 @@ use crate::upstream::Upstream;
 
 pub use compile::compile;
 pub use decide::{Decision, Forwarding, Refusal, Request, Target, Verdict, path_of, query_of};
+pub use limits::{Admitted, BODY_START, DRAIN_RATE, DRAIN_TIME, RouteLimits};
 pub use outward::{Outward, Prefix};
 pub use patience::{Retry, Timeouts};
 pub use route::{Action, Forward, HostHeader, Route, TargetRule};

@@ -32,6 +32,10 @@ pub struct Route {
     pub action: Action,
     /// Bodies of Pylon's own errors.
     pub errors: ErrorPages,
+    /// How much it takes.
+    pub limits: super::RouteLimits,
+    /// `Strict-Transport-Security` of https answers.
+    pub hsts: Option<HeaderValue>,
     /// Its metrics, resolved.
     pub metrics: RouteMetrics,
 }

@@ -124,6 +124,11 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
     }
 }
 
+/// The value of `Strict-Transport-Security`.
+pub(super) fn hsts(spec: Option<&crate::config::value::Hsts>) -> Option<HeaderValue> {
+    HeaderValue::from_str(spec?.as_str()).ok()
+}
+
 /// Compiles the route's error pages.
 pub(super) fn compile_errors(scope: &RouteScope<'_>, report: &mut Report) -> Option<ErrorPages> {
     match ErrorPages::compile(&scope.entry.value.errors) {

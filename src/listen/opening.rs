@@ -1,0 +1,171 @@
+//! What comes before HTTP on a connection: the PROXY header, then the TLS handshake.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::Tls;
+use super::io::Io;
+use super::proxy_header::{Read, read};
+use crate::observe::Rejection;
+use crate::tls::Policy;
+
+/// Who may and who must send a PROXY header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Load balancers that are believed.
+    pub trusted: Vec<IpNet>,
+    /// Whether a connection without is refused.
+    pub required: bool,
+}
+
+/// Reads the PROXY header, where there may be one: the addresses that it tells.
+pub(super) async fn proxy_header(
+    io: &mut Io,
+    ahead: &mut BytesMut,
+    policy: &ProxyProtocol,
+    peer: SocketAddr,
+) -> Result<Option<(SocketAddr, SocketAddr)>, Rejection> {
+    let address = peer.ip().to_canonical();
+    if !policy.trusted.iter().any(|net| net.contains(&address)) {
+        return if policy.required { Err(Rejection::NotThroughProxy) } else { Ok(None) };
+    }
+    loop {
+        let some = poll_fn(|cx| io.poll_fill(cx, ahead)).await.map_err(|_| Rejection::ProxyHeader)?;
+        match read(ahead).map_err(|_| Rejection::ProxyHeader)? {
+            Read::Complete(header) => {
+                ahead.advance(header.length);
+                return Ok(header.addresses);
+            }
+            Read::Absent if policy.required => return Err(Rejection::ProxyHeader),
+            Read::Absent => return Ok(None),
+            Read::Partial if some == 0 && (policy.required || !ahead.is_empty()) => return Err(Rejection::ProxyHeader),
+            Read::Partial if some == 0 => return Ok(None),
+            Read::Partial => {}
+        }
+    }
+}
+
+/// Shakes hands; `ahead` is what was read of the client's hello already.
+pub(super) async fn handshake(
+    tcp: TcpStream,
+    ahead: BytesMut,
+    policy: &Policy,
+) -> io::Result<(Box<TlsStream<Replay>>, Tls)> {
+    let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Replay { ahead, tcp });
+    tokio::pin!(acceptor);
+    let start = match acceptor.as_mut().await {
+        Ok(start) => start,
+        Err(error) => {
+            // The acceptor has sent its alert: it is not to be lost in a reset.
+            if let Some(mut replay) = acceptor.take_io() {
+                drain(&mut replay.tcp).await;
+            }
+            return Err(error);
+        }
+    };
+    if !policy.admits(&start.client_hello()) {
+        let mut replay = start.io;
+        tokio::io::AsyncWriteExt::write_all(&mut replay.tcp, &crate::tls::UNRECOGNIZED_NAME).await?;
+        drain(&mut replay.tcp).await;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate has the name that the client asks for"));
+    }
+    let stream = match start.into_stream(policy.server_config()).into_fallible().await {
+        Ok(stream) => stream,
+        Err((error, mut replay)) => {
+            drain(&mut replay.tcp).await;
+            return Err(error);
+        }
+    };
+    let session = stream.get_ref().1;
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+    let identity = session.peer_certificates().and_then(crate::tls::identity).map(Arc::new);
+    let tls = Tls { server_name: session.server_name().map(str::to_owned), version, cipher, identity };
+    Ok((Box::new(stream), tls))
+}
+
+/// Ends a connection whose client was told why: says that no more comes, and reads until the client has seen it.
+async fn drain(tcp: &mut TcpStream) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut scratch = [0; 1024];
+    let end = async {
+        if tcp.shutdown().await.is_ok() {
+            for _ in 0..64 {
+                if tcp.read(&mut scratch).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), end).await;
+}
+
+/// A socket of which some was read already, and comes first.
+#[derive(Debug)]
+pub(super) struct Replay {
+    ahead: BytesMut,
+    tcp: TcpStream,
+}
+
+impl Replay {
+    /// The socket.
+    #[must_use]
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
+impl AsyncRead for Replay {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.tcp).poll_read(cx, buf);
+        }
+        let taken = buf.remaining().min(self.ahead.len());
+        buf.put_slice(&self.ahead[..taken]);
+        self.ahead.advance(taken);
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replay {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

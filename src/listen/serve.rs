@@ -1,0 +1,322 @@
+//! The loop of a connection: a parked socket until bytes come, then a session of Pingora's for one request, then parked again.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use pingora::apps::HttpServerApp;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+
+use super::Listener;
+use super::connection::Connection;
+use super::h1::{Body, HeadReader, take_head};
+use super::h2::{Frames, PREFACE};
+use super::io::Io;
+use super::socket::{Conn, Home, Lent, take_home};
+use crate::observe::{Rejection, Rejections};
+
+/// A connection is parked for so long before it may be closed to make room for others.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a client that was answered before it had sent all may go on, and how much, so that it reads the answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 512 * 1024;
+
+/// What all connections share.
+pub(super) struct Edge<A> {
+    /// Pingora's proxy.
+    pub(super) app: Arc<A>,
+    /// Where rejections are counted.
+    pub(super) rejections: Rejections,
+    /// Whether the process stops: idle connections are closed.
+    pub(super) stop: watch::Receiver<bool>,
+    /// Pingora's own.
+    pub(super) shutdown: ShutdownWatch,
+    /// Wakes the connection that has been idle for longest, when there is no room for another.
+    pub(super) room: Notify,
+}
+
+/// How a connection ends.
+enum End {
+    /// The client closed it, or it broke.
+    Gone,
+    /// It is closed; nothing of the client's is unread.
+    Close,
+    /// It is closed while the client may be sending.
+    Linger,
+    /// It is reset.
+    Cut,
+}
+
+/// What woke a parked connection.
+enum Woken {
+    Bytes,
+    Gone,
+    /// It is to be closed: idle for too long, the process stops, or others need the room.
+    Close,
+}
+
+impl<A> Edge<A> {
+    /// Counts and logs what is turned away.
+    pub(super) fn reject(&self, info: &Connection, rejection: Rejection, request: Option<&RequestHeader>) {
+        if self.rejections.count(rejection) {
+            tracing::warn!(
+                reason = rejection.as_str(),
+                status = rejection.status(),
+                client = %info.peer,
+                listener = %info.listener.address,
+                method = request.map(|request| request.method.as_str()),
+                "rejected: {}",
+                rejection.detail()
+            );
+        }
+    }
+}
+
+/// Serves a connection from its first byte to its last.
+pub(super) async fn serve<A>(edge: Arc<Edge<A>>, tcp: TcpStream, peer: SocketAddr, listener: Arc<Listener>)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener)).await else { return };
+    let home = Home::default();
+    let end = if http2 {
+        conn.begin_frames(Frames::new(PREFACE.len()), conn.info.listener.timeouts.header);
+        let info = Arc::clone(&conn.info);
+        Box::pin(super::h2::serve(&edge, Lent::new(conn, &home), &info)).await;
+        let Some(back) = take_home(&home) else { return };
+        conn = back;
+        End::Linger
+    } else {
+        match http1(&edge, conn, &home).await {
+            Some((back, end)) => {
+                conn = back;
+                end
+            }
+            None => return,
+        }
+    };
+    close(conn, end).await;
+}
+
+/// Learns who is there and what is spoken: the PROXY header, then TLS.
+async fn open<A>(
+    edge: &Arc<Edge<A>>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+) -> Option<(Box<Conn>, bool)> {
+    let _ = tcp.set_nodelay(true);
+    let local = tcp.local_addr().ok()?;
+    let mut io = Io::Plain(tcp);
+    let mut ahead = BytesMut::new();
+    let mut info = Connection::new(Arc::clone(&listener), peer, local, None);
+    if let Some(policy) = &listener.proxy_protocol {
+        let read = super::opening::proxy_header(&mut io, &mut ahead, policy, peer);
+        let late = if policy.required { Err(Rejection::ProxyHeaderTimeout) } else { Ok(None) };
+        match tokio::time::timeout(listener.timeouts.proxy_header, read).await.unwrap_or(late) {
+            Ok(Some((client, local))) => info = Connection::new(Arc::clone(&listener), client, local, None),
+            Ok(None) => {}
+            Err(rejection) => {
+                edge.reject(&info, rejection, None);
+                return None;
+            }
+        }
+    }
+    let Some(policy) = &listener.tls else {
+        return Some((Box::new(Conn::new(io, ahead, Arc::new(info))), false));
+    };
+    let Io::Plain(tcp) = io else { return None };
+    let handshake = super::opening::handshake(tcp, ahead, policy);
+    match tokio::time::timeout(listener.timeouts.handshake, handshake).await {
+        Ok(Ok((stream, tls))) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            info = Connection::new(listener, info.peer, info.local, Some(tls));
+            Some((Box::new(Conn::new(Io::Tls(stream), BytesMut::new(), Arc::new(info))), http2))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(client = %info.peer, %error, "the TLS handshake failed");
+            edge.reject(&info, Rejection::Handshake, None);
+            None
+        }
+        Err(_) => {
+            edge.reject(&info, Rejection::HandshakeTimeout, None);
+            None
+        }
+    }
+}
+
+/// Serves requests of HTTP/1 until the connection ends; `None` where nothing of it is left.
+async fn http1<A>(edge: &Arc<Edge<A>>, mut conn: Box<Conn>, home: &Home) -> Option<(Box<Conn>, End)>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let info = Arc::clone(&conn.info);
+    let listener = &info.listener;
+    let mut first = true;
+    loop {
+        conn.settle();
+        if conn.ahead.is_empty() {
+            match park(edge, &mut conn, listener.timeouts.keep_alive).await {
+                Woken::Bytes => {}
+                Woken::Gone => return Some((conn, End::Gone)),
+                Woken::Close => return Some((conn, End::Close)),
+            }
+        }
+        if first && listener.tls.is_none() && begins_preface(&conn.ahead) {
+            match preface(&mut conn, listener.timeouts.header).await {
+                Some(true) => {
+                    conn.begin_frames(Frames::new(PREFACE.len()), listener.timeouts.header);
+                    Box::pin(super::h2::serve(edge, Lent::new(conn, home), &info)).await;
+                    return take_home(home).map(|conn| (conn, End::Linger));
+                }
+                Some(false) => {}
+                None => return Some((conn, End::Gone)),
+            }
+        }
+        first = false;
+        let head = match read_head(&mut conn, listener).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Some((conn, End::Gone)),
+            Err(rejection) => {
+                edge.reject(&info, rejection, None);
+                let _ = tokio::time::timeout(LINGER, say(&mut conn, &super::refusal::http1(rejection))).await;
+                return Some((conn, End::Linger));
+            }
+        };
+        let section = take_head(&mut conn.ahead, &head);
+        conn.begin_request(Body::new(head.framing), head.upgrade);
+        let kept = request(edge, Lent::new(conn, home), &info, section).await;
+        conn = take_home(home)?;
+        if info.is_cut() {
+            return Some((conn, End::Cut));
+        }
+        if !kept || !conn.is_read() {
+            let unread = !conn.is_read() || !conn.ahead.is_empty();
+            return Some((conn, if unread { End::Linger } else { End::Close }));
+        }
+    }
+}
+
+/// Serves one request; whether the connection can be used for another.
+async fn request<A>(edge: &Arc<Edge<A>>, lent: Lent, info: &Arc<Connection>, section: BytesMut) -> bool
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let mut session = ServerSession::new_http1(Box::new(lent));
+    session.set_pipelined_prefix(section);
+    // How long is decided here, whether at all by the request and its answer.
+    session.set_keepalive(Some(60));
+    let kept = Arc::clone(info).carry(edge.app.process_new_http(session, &edge.shutdown)).await;
+    kept.is_some()
+}
+
+/// Waits for the first byte of a request.
+async fn park<A>(edge: &Edge<A>, conn: &mut Conn, time: Duration) -> Woken {
+    let fresh = tokio::time::timeout(FRESH.min(time), poll_fn(|cx| fill(cx, conn))).await;
+    match fresh {
+        Ok(Ok(0) | Err(_)) => return Woken::Gone,
+        Ok(Ok(_)) => return Woken::Bytes,
+        Err(_) if time <= FRESH => return Woken::Close,
+        Err(_) => {}
+    }
+    let mut stop = edge.stop.clone();
+    tokio::select! {
+        biased;
+        read = tokio::time::timeout(time - FRESH, poll_fn(|cx| fill(cx, conn))) => match read {
+            Ok(Ok(0) | Err(_)) => Woken::Gone,
+            Ok(Ok(_)) => Woken::Bytes,
+            Err(_) => Woken::Close,
+        },
+        _ = stop.wait_for(|stop| *stop) => Woken::Close,
+        () = edge.room.notified() => Woken::Close,
+    }
+}
+
+fn fill(cx: &mut std::task::Context<'_>, conn: &mut Conn) -> Poll<io::Result<usize>> {
+    conn.io.poll_fill(cx, &mut conn.ahead)
+}
+
+fn begins_preface(bytes: &[u8]) -> bool {
+    let length = bytes.len().min(PREFACE.len());
+    bytes[..length] == PREFACE[..length]
+}
+
+/// Whether the client speaks HTTP/2 (RFC 9113 §3.3); `None` when it is gone, or too late.
+async fn preface(conn: &mut Conn, time: Duration) -> Option<bool> {
+    let deadline = tokio::time::Instant::now() + time;
+    while begins_preface(&conn.ahead) && conn.ahead.len() < PREFACE.len() {
+        let read = tokio::time::timeout_at(deadline, poll_fn(|cx| fill(cx, conn))).await;
+        match read {
+            Ok(Ok(1..)) => {}
+            _ => return None,
+        }
+    }
+    Some(begins_preface(&conn.ahead))
+}
+
+/// Reads a header section whole; `None` when the client is gone.
+async fn read_head(conn: &mut Conn, listener: &Listener) -> Result<Option<super::h1::Head>, Rejection> {
+    let mut reader = HeadReader::default();
+    let deadline = Instant::now() + listener.timeouts.header;
+    loop {
+        if let Some(head) = reader.read(&conn.ahead, &listener.head)? {
+            return Ok(Some(head));
+        }
+        let read = tokio::time::timeout_at(deadline.into(), poll_fn(|cx| fill(cx, conn))).await;
+        match read {
+            Err(_) => return Err(Rejection::HeaderTimeout),
+            Ok(Ok(0) | Err(_)) => return Ok(None),
+            Ok(Ok(_)) => {}
+        }
+    }
+}
+
+/// Sends bytes of our own.
+async fn say(conn: &mut Conn, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| conn.io.poll_write(cx, &[], bytes)).await?;
+        if written == 0 {
+            return Ok(());
+        }
+        bytes = &bytes[written..];
+    }
+    poll_fn(|cx| conn.io.poll_flush(cx)).await
+}
+
+/// Ends a connection.
+async fn close(mut conn: Box<Conn>, end: End) {
+    match end {
+        End::Gone => {}
+        End::Cut => {
+            let _ = rustix::net::sockopt::set_socket_linger(conn.io.tcp(), Some(Duration::ZERO));
+        }
+        End::Close | End::Linger => {
+            let lingering = matches!(end, End::Linger);
+            let _ = tokio::time::timeout(LINGER, goodbye(&mut conn, lingering)).await;
+        }
+    }
+}
+
+/// Sends what is left, says that no more comes, and reads on for a while: what is unread when a socket is closed resets the
+/// connection, and the client loses the answer (RFC 9112 §9.6).
+async fn goodbye(conn: &mut Conn, lingering: bool) -> io::Result<()> {
+    poll_fn(|cx| conn.poll_send(cx)).await?;
+    poll_fn(|cx| conn.io.poll_shutdown(cx)).await?;
+    let mut read = 0;
+    while lingering && read < LINGER_BYTES {
+        conn.ahead.clear();
+        match poll_fn(|cx| fill(cx, conn)).await? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(())
+}
