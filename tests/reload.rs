@@ -233,3 +233,40 @@ async fn no_request_fails_while_reloads_rain() {
     }
     assert!(served.load(Ordering::Relaxed) > 400, "the clients hardly asked");
 }
+
+/// Certificates are taken over with the routes or not at all, and who replaces them hears why not.
+#[tokio::test]
+async fn certificates_are_read_again() {
+    let make = |pylon: &Running, host: &str| {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+        fs::write(pylon.path("site.crt"), made.cert.pem()).unwrap();
+        fs::write(pylon.path("site.key"), made.signing_key.serialize_pem()).unwrap();
+    };
+    let tls = free_port();
+    let file = |pylon: &Running, name: &str| {
+        let listener =
+            format!("{{ address: \"{tls}\", tls: {{ certificates: [{{ cert: site.crt, key: site.key }}] }} }}");
+        let routes = format!(
+            "routes:\n  - {{ name: {name}, path: /{name}, answer: {{ body: {name} }} }}\n  \
+             - {{ name: a, host: a.example.org, path: /, answer: {{}} }}\n"
+        );
+        let text = pylon.file(&routes).replace("listeners: [", &format!("listeners: [{listener}, "));
+        fs::write(pylon.path("pylon.yaml"), text).unwrap();
+    };
+    let pylon = Running::start_in("", |pylon| {
+        make(pylon, "a.example.org");
+        file(pylon, "old");
+    })
+    .await;
+    // Nobody has to ask.
+    make(&pylon, "a.example.org");
+    pylon.until_log(&format!("certificates=[\"{tls}\"]")).await;
+    make(&pylon, "b.example.org");
+    file(&pylon, "new");
+    let (said, code) = pylon.reload();
+    assert!(said.contains("`site.crt` no longer has `a.example.org`, which routes are for"), "{said}");
+    assert_eq!(code, Some(78));
+    assert_eq!(get(pylon.door, "/old").await, Some((200, "old".to_owned())), "the routes stay, too");
+    make(&pylon, "a.example.org");
+    pylon.until("/new", 200, "new").await;
+}
