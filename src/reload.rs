@@ -275,7 +275,7 @@ fn changed_process_keys(started: &Loaded, now: &Loaded) -> Vec<&'static str> {
         let process = serde_yaml::to_value(&loaded.process).unwrap_or_default();
         process.get(key).map(|value| serde_yaml::to_string(value).unwrap_or_default())
     };
-    let keys = ["listeners", "admin", "workers", "grace_period", "log", "resolver"];
+    let keys = ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "resolver"];
     keys.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
 }
 

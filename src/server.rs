@@ -1,22 +1,27 @@
 //! The process: runtimes, listeners, signals, start and stop.
 
+mod signals;
+mod sockets;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{RunArgs, Server};
 use pingora_proxy::{HttpProxy, ProxyServiceBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::config::{Loaded, LogFormat, Workers};
 use crate::lifecycle::Lifecycle;
-use crate::listen::{EdgeService, Handover, Listener, Listeners, bind};
+use signals::Signals;
+use sockets::{Sockets, claim, upgrade_socket};
+
+use crate::listen::{EdgeService, Handover, Listeners};
 use crate::observe::{AccessLog, Metrics};
 use crate::proxy::Gateway;
 use crate::reload::{Reloader, Source, compile_all, start_upstreams};
@@ -51,7 +56,7 @@ impl StartError {
 /// A process that is ready to serve.
 pub struct Process {
     listeners: Arc<Listeners>,
-    sockets: Vec<(Arc<Listener>, std::net::TcpListener)>,
+    sockets: Sockets,
     metrics: Metrics,
     loaded: Loaded,
     reloader: Arc<Reloader>,
@@ -64,11 +69,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Reads and compiles the configuration, claims the addresses, looks upstreams up; nothing is served yet.
+    /// Reads and compiles the configuration, claims the addresses, looks upstreams up; nothing is served yet. With
+    /// `upgrade`, the addresses are those of the running process, once that hands them over.
     ///
     /// # Errors
     /// What is wrong, and the cure.
-    pub fn prepare(source: &Source) -> Result<Self, StartError> {
+    pub fn prepare(source: &Source, upgrade: bool) -> Result<Self, StartError> {
+        raise_file_limit();
         let control = control_runtime()?;
         // From here on a HUP is kept for when it can be served; by itself it would end the process.
         let hangups = control
@@ -87,8 +94,8 @@ impl Process {
         let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
         listeners.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners = Arc::new(listeners);
-        let sockets = control.block_on(claim(&listeners))?;
-        let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
+        let mut sockets = control.block_on(claim(&loaded, &listeners, upgrade))?;
+        let admin = sockets.admin.take();
         let access = if log.access.as_ref().is_none_or(|on| on.0) {
             AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))?
         } else {
@@ -123,17 +130,16 @@ impl Process {
             lifecycle: Arc::default(),
             hangups,
         };
-        if let Some(address) = admin {
-            process.start_admin(address, metrics)?;
+        if let Some(socket) = admin {
+            process.start_admin(socket, metrics)?;
         }
         Ok(process)
     }
 
-    fn start_admin(&self, address: std::net::SocketAddr, metrics: Metrics) -> Result<(), StartError> {
+    fn start_admin(&self, socket: std::net::TcpListener, metrics: Metrics) -> Result<(), StartError> {
         let admin = Admin { reloader: Arc::clone(&self.reloader), metrics, lifecycle: Arc::clone(&self.lifecycle) };
-        let bound = self.control.block_on(tokio::net::TcpListener::bind(address));
-        let socket =
-            bound.map_err(|error| StartError::System(format!("admin: cannot listen on {address}: {error}")))?;
+        let socket = self.control.block_on(async { tokio::net::TcpListener::from_std(socket) });
+        let socket = socket.map_err(|error| StartError::System(format!("admin: {error}")))?;
         self.control.spawn(admin.serve(socket));
         Ok(())
     }
@@ -187,7 +193,8 @@ impl Process {
             .server_options(accepts)
             .build();
         server.add_service(EdgeService {
-            sockets: self.sockets,
+            sockets: self.sockets.data,
+            taken: self.sockets.taken,
             proxy: Some((proxy, handed)),
             rejections: self.metrics.rejections.clone(),
             stop: self.lifecycle.stops(),
@@ -202,9 +209,20 @@ impl Process {
                 lifecycle: Arc::clone(&self.lifecycle),
                 access: self.access.clone(),
                 grace,
+                upgrade_socket: upgrade_socket(&self.loaded),
+                sockets: Arc::new(self.sockets.again),
             }),
         });
         Ok(())
+    }
+}
+
+/// Lets the process open as many files as the system allows: each connection is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays");
     }
 }
 
@@ -230,60 +248,8 @@ fn say_left_out(snapshot: &Snapshot) {
     }
 }
 
-/// Listens on all addresses; connections wait until they are accepted.
-async fn claim(listeners: &Listeners) -> Result<Vec<(Arc<Listener>, std::net::TcpListener)>, StartError> {
-    let claimed = listeners.all().iter().map(|listener| {
-        let address = listener.address;
-        let socket = bind(address).map_err(|error| {
-            let cure = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 need root or CAP_NET_BIND_SERVICE; or choose another, as with PYLON_LISTEN=0.0.0.0:8080"
-                }
-                std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
-                _ => "choose an address of this machine",
-            };
-            StartError::System(format!("cannot listen on {address}: {error}; {cure}"))
-        })?;
-        Ok((Arc::clone(listener), socket))
-    });
-    claimed.collect()
-}
-
 async fn reload_on_hangup(reloader: Arc<Reloader>, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         let _ = reloader.reload().await;
-    }
-}
-
-/// TERM lets requests finish, INT stops at once.
-struct Signals {
-    lifecycle: Arc<Lifecycle>,
-    access: AccessLog,
-    grace: Duration,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return std::future::pending().await;
-        };
-        let finished = async {
-            term.recv().await;
-            tracing::info!(grace = ?self.grace, "stopping when the requests under way have ended");
-            match self.lifecycle.stop(self.grace).await {
-                0 => tracing::info!("stopped"),
-                left => tracing::warn!(left, "stopped; the requests that were left are cut"),
-            }
-        };
-        tokio::select! {
-            () = finished => {}
-            _ = interrupt.recv() => tracing::info!("stopping at once"),
-        }
-        // All that was under way has ended. Pingora's own shutdown would now wait for its threads, and its listeners
-        // may spin on runtimes that are gone: the process ends here.
-        self.access.flush();
-        std::process::exit(0)
     }
 }

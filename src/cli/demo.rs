@@ -40,7 +40,7 @@ impl Demo {
         variables.insert("PYLON_LISTEN".to_owned(), self.listen.clone());
         variables.insert("PYLON_ADMIN_LISTEN".to_owned(), self.admin.clone());
         let source = Source::System { name: STAND_ALONE.to_owned(), variables: Some(variables) };
-        let process = match Process::prepare(&source) {
+        let process = match Process::prepare(&source, false) {
             Ok(process) => process,
             Err(error) => {
                 say_error(&error);

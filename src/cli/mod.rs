@@ -38,6 +38,16 @@ pub(crate) struct Which {
     system: Option<String>,
 }
 
+/// Serve.
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    which: Which,
+    /// Take the listening sockets over from the running process, when that gets QUIT; needs `upgrade_socket`.
+    #[arg(long)]
+    upgrade: bool,
+}
+
 impl Which {
     pub(crate) fn source(&self) -> Source {
         match (&self.config, &self.system) {
@@ -57,7 +67,7 @@ impl Which {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve until a signal says stop: TERM lets requests finish, INT stops at once, HUP reloads.
-    Run(Which),
+    Run(Run),
     /// Check configuration files and say all that is wrong with them.
     Check(check::Check),
     /// Say which route a request takes and why, and what its upstream would see.
@@ -87,7 +97,7 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.verb {
-        Verb::Run(which) => run(&which.source()),
+        Verb::Run(verb) => run(&verb.which.source(), verb.upgrade),
         Verb::Check(check) => check.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::PrintConfig(which) => print::config(&which),
@@ -99,8 +109,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(source: &Source) -> ExitCode {
-    let served = Process::prepare(source).and_then(Process::serve);
+fn run(source: &Source, upgrade: bool) -> ExitCode {
+    let served = Process::prepare(source, upgrade).and_then(Process::serve);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

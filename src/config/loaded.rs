@@ -137,6 +137,7 @@ impl Loaded {
             admin: &'a Option<super::spec::AdminSpec>,
             workers: super::spec::Workers,
             grace_period: &'a Option<super::value::Span>,
+            upgrade_socket: &'a Option<String>,
             log: &'a super::spec::LogSpec,
             resolver: &'a super::spec::ResolverSpec,
             #[serde(flatten)]
@@ -147,6 +148,7 @@ impl Loaded {
             admin: &self.process.admin,
             workers: self.process.workers,
             grace_period: &self.process.grace_period,
+            upgrade_socket: &self.process.upgrade_socket,
             log: &self.process.log,
             resolver: &self.process.resolver,
             routing: self.routing(),

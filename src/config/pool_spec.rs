@@ -10,6 +10,16 @@ use super::read::{OneOrMany, StringOr};
 use super::spec::CertificateSpec;
 use super::value::{Count, Flag, HashKey, HeaderName, HttpUrl, Percent, Secret, Span, StatusRange};
 
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// In words.
+    V1,
+    /// In bytes.
+    V2,
+}
+
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +36,9 @@ pub struct UpstreamSpec {
     /// `http1` (the default) or `h2`: HTTP/2, over TLS by ALPN, over plain TCP by prior knowledge.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protocol: Protocol,
+    /// Tell the servers the client's address in a PROXY header, `v1` or `v2`, on each connection; connections are then not
+    /// shared between clients. Default: they are told in `X-Forwarded-For` alone.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How the server of a request is chosen: `round_robin` (the default), `least_requests`, `peak_ewma`, or
     /// `{hash: client_ip}`, `{hash: header.NAME}`, `{hash: cookie.NAME}`.
     #[serde(

@@ -12,7 +12,8 @@ use super::value::{
     TlsVersion,
 };
 
-/// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `log`, `resolver`) is read at start; all else
+/// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `upgrade_socket`, `log`,
+/// `resolver`) is read at start; all else
 /// is reloaded live.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -25,11 +26,14 @@ pub struct Spec {
     pub workers: Workers,
     /// How long a stop waits for requests in flight before it cuts them; default 30s. A change needs a restart.
     pub grace_period: Option<Span>,
+    /// A UNIX socket at which a new process (`pylon run --upgrade`) takes over the listening sockets of the running one
+    /// when that gets QUIT; default: there is none. A change needs a restart.
+    pub upgrade_socket: Option<String>,
     /// What is logged. A change needs a restart.
     pub log: LogSpec,
     /// How names are looked up. A change needs a restart.
     pub resolver: ResolverSpec,
-    /// Built-in route files, by name: `pai`.
+    /// Built-in route files, by name: `pai`, `backend-ai`.
     pub systems: Vec<String>,
     /// Further route files, as paths or globs relative to this file; read in the order of their names.
     pub include: Vec<String>,

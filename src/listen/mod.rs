@@ -14,6 +14,7 @@ mod refusal;
 mod serve;
 mod service;
 mod socket;
+pub mod takeover;
 mod tls;
 
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ pub(super) fn body(rejection: Rejection) -> String {
 
 /// The whole answer in HTTP/1.1; empty where there is none.
 #[must_use]
-pub(super) fn http1(rejection: Rejection) -> Vec<u8> {
+pub(super) fn http1(rejection: Rejection, id: &str) -> Vec<u8> {
     let status = rejection.status();
     if status == 0 {
         return Vec::new();
@@ -19,7 +19,7 @@ pub(super) fn http1(rejection: Rejection) -> Vec<u8> {
     let length = body.len();
     format!(
         "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
+         Cache-Control: no-store\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n{body}"
     )
     .into_bytes()
 }

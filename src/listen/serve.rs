@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -21,7 +22,7 @@ use super::h1::{Body, HeadReader, take_head};
 use super::h2::{Frames, PREFACE};
 use super::io::Io;
 use super::socket::{Conn, Home, Lent, take_home};
-use crate::observe::{Rejection, Rejections};
+use crate::observe::{Rejection, Rejections, new_request_id};
 
 /// A connection is parked for so long before it may be closed to make room for others.
 const FRESH: Duration = Duration::from_secs(1);
@@ -65,9 +66,12 @@ enum Woken {
 
 impl<A> Edge<A> {
     /// Counts and logs what is turned away.
-    pub(super) fn reject(&self, info: &Connection, rejection: Rejection, request: Option<&RequestHeader>) {
+    /// Returns the id by which the log calls it.
+    pub(super) fn reject(&self, info: &Connection, rejection: Rejection, request: Option<&RequestHeader>) -> HeaderValue {
+        let id = new_request_id();
         if self.rejections.count(rejection) {
             tracing::warn!(
+                id = id.to_str().unwrap_or_default(),
                 reason = rejection.as_str(),
                 status = rejection.status(),
                 client = %info.peer,
@@ -77,6 +81,7 @@ impl<A> Edge<A> {
                 rejection.detail()
             );
         }
+        id
     }
 }
 
@@ -186,8 +191,9 @@ where
             Ok(Some(head)) => head,
             Ok(None) => return Some((conn, End::Gone)),
             Err(rejection) => {
-                edge.reject(&info, rejection, None);
-                let _ = tokio::time::timeout(LINGER, say(&mut conn, &super::refusal::http1(rejection))).await;
+                let id = edge.reject(&info, rejection, None);
+                let answer = super::refusal::http1(rejection, id.to_str().unwrap_or_default());
+                let _ = tokio::time::timeout(LINGER, say(&mut conn, &answer)).await;
                 return Some((conn, End::Linger));
             }
         };

@@ -52,6 +52,8 @@ impl<A> Handover<A> {
 pub struct EdgeService<A> {
     /// The listeners, with their sockets.
     pub sockets: Vec<(Arc<Listener>, std::net::TcpListener)>,
+    /// The process that sockets were taken over from; it is told when this one serves.
+    pub taken: Option<super::takeover::Taken>,
     /// The proxy, and where it comes out.
     pub proxy: Option<(ProxyService<A>, oneshot::Receiver<Arc<A>>)>,
     /// Where rejections are counted.
@@ -95,6 +97,9 @@ where
             for _ in 0..self.acceptors {
                 tasks.spawn(accept(Arc::clone(&edge), Arc::clone(&socket), Arc::clone(&listener)));
             }
+        }
+        if let Some(Err(error)) = self.taken.take().map(super::takeover::Taken::ready) {
+            tracing::warn!(%error, "the process before this one does not hear that this one serves");
         }
         tasks.join_all().await;
         // Connections go on; the process ends when the last request has.

@@ -32,6 +32,7 @@ pub(super) fn set_up(session: &mut Session, stopping: bool) {
 
 /// Decides about a request; `true` when it has been answered.
 pub(super) async fn accept(rejections: &Rejections, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    super::hygiene::clean(session.req_header_mut());
     let connection = ctx.connection.clone();
     let listener = connection.as_ref().map(|connection| &*connection.listener);
     identify(session, listener, ctx);
@@ -41,6 +42,13 @@ pub(super) async fn accept(rejections: &Rejections, session: &mut Session, ctx: 
             reject(rejections, session, ctx, rejection).await?;
             return Ok(true);
         }
+    }
+    if session.req_header().raw_path() == b"*" {
+        // RFC 9110 §9.3.7: about the server in general, which is this one.
+        ctx.outcome = Outcome::Answered;
+        let header = ResponseHeader::build(http::StatusCode::NO_CONTENT, Some(1))?;
+        write_answer(session, ctx, header, bytes::Bytes::new()).await?;
+        return Ok(true);
     }
     if let Err(rejection) = enter(session, ctx) {
         reject(rejections, session, ctx, rejection).await?;
@@ -156,6 +164,10 @@ async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
 
 async fn refuse_decided(session: &mut Session, ctx: &mut Context, refusal: &Refusal) -> Result<()> {
     ctx.outcome = Outcome::Refused;
+    if refusal.status() == http::StatusCode::BAD_REQUEST {
+        // Whoever sends such a target may send more of it.
+        session.set_keepalive(None);
+    }
     ctx.reason = Some(match refusal {
         Refusal::TargetNotAllowed { entry } => format!("the target is not allowed; the entry `{entry}` would allow it"),
         other => other.detail(),

@@ -13,7 +13,8 @@ use pingora_proxy::Session;
 
 use super::Context;
 use super::context::ServerInUse;
-use crate::listen::Listeners;
+use crate::config::ProxyVersion;
+use crate::listen::{Listeners, proxy_header};
 use crate::observe::Outcome;
 use crate::snapshot::{Target, TargetRule, Timeouts};
 use crate::step::dynamic::DynamicTarget;
@@ -22,8 +23,6 @@ use crate::upstream::{Full, Resolver, Times, Upstream, Wire, Wish, connect_withi
 /// After this a client may come again to a pool that has no room or no address.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
-/// A client has this long at least to take the next piece of an answer.
-const SLOW_CLIENT: Duration = Duration::from_secs(60);
 /// Bodies up to this size are sent in no time.
 const SHORT_BODY: u64 = 64 * 1024;
 
@@ -128,9 +127,12 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Context, digest: Option
     }
     if let Some((forward, _)) = ctx.forward() {
         // A client that takes nothing does not hold its place for ever.
+        // Over HTTP/1 the connection sees to that by itself; over HTTP/2 a stream alone may be held back.
         let left = forward.timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()));
-        let idle = forward.timeouts.idle.max(SLOW_CLIENT);
-        session.set_write_timeout(Some(left.map_or(idle, |left| left.clamp(Duration::from_millis(1), idle))));
+        let drain = ctx.route().map(|route| &route.limits).filter(|limits| limits.drain_rate > 0).map(|limits| limits.drain_time);
+        let drain = drain.filter(|_| session.req_header().version == http::Version::HTTP_2);
+        let least = left.into_iter().chain(drain).min();
+        session.set_write_timeout(least.map(|time| time.max(Duration::from_millis(1))));
     }
     let exchange = digest.and_then(Wire::exchange);
     let begun = exchange.zip(ctx.forward()).map(|(exchange, (forward, _))| {
@@ -240,13 +242,33 @@ fn is_h2(peer: &HttpPeer) -> bool {
     peer.options.alpn == ALPN::H2
 }
 
+/// The PROXY header that the upstream wants, with the client's address: that of its connection where that is the client's,
+/// else the address that the proxies before Pylon tell, of which no port is known.
+fn preamble(ctx: &Context) -> Vec<u8> {
+    let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target) else { return Vec::new() };
+    let (Some(version), Some(connection)) = (upstream.spec().proxy_protocol, &ctx.connection) else { return Vec::new() };
+    let direct = ctx.client.address == connection.peer.ip().to_canonical();
+    let client = if direct { connection.peer } else { SocketAddr::new(ctx.client.address, 0) };
+    match version {
+        ProxyVersion::V1 => proxy_header::write_v1(client, connection.local),
+        ProxyVersion::V2 => proxy_header::write_v2(client, connection.local),
+    }
+}
+
 /// Sets how long the stages of an attempt may take. Reads of HTTP/1.1 are timed on the connection itself, as Pingora has
 /// one time for all of them.
 fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, has_body: bool, ctx: &Context) {
     let left = timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()).max(Duration::from_millis(1)));
     let within = |time: Duration| left.map_or(time, |left| left.min(time));
-    if timeouts.connect_differs || left.is_some_and(|left| left < timeouts.connect) {
-        connect_within(peer, ctx.attempts.endpoint.as_deref(), within(timeouts.connect));
+    let preamble = preamble(ctx);
+    if !preamble.is_empty() {
+        // The connection is this client's: no other one finds it in the pool.
+        let mut hasher = std::hash::DefaultHasher::new();
+        std::hash::Hash::hash(&preamble, &mut hasher);
+        peer.group_key ^= std::hash::Hasher::finish(&hasher);
+    }
+    if timeouts.connect_differs || left.is_some_and(|left| left < timeouts.connect) || !preamble.is_empty() {
+        connect_within(peer, ctx.attempts.endpoint.as_deref(), within(timeouts.connect), preamble);
     }
     peer.options.connection_timeout = Some(within(timeouts.tls));
     peer.options.total_connection_timeout = Some(within(timeouts.connect.saturating_add(timeouts.tls)));

@@ -1,18 +1,16 @@
 //! What is known of a request while it is under way.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
-use once_cell::sync::Lazy;
 
 use super::attempts::Attempts;
 use super::limits::Arrival;
 use crate::lifecycle::UnderWay;
 use crate::listen::{Connection, Pace};
-use crate::observe::Outcome;
+use crate::observe::{Outcome, new_request_id};
 use crate::route::template::Values;
 use crate::snapshot::{Action, Admitted, Decision, Forward, Route, Snapshot, Verdict};
 use crate::step::body::Pipeline;
@@ -142,35 +140,5 @@ impl Context {
     #[must_use]
     pub fn id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
-    }
-}
-
-/// 32 hexadecimal digits: 64 bits that are random for each process, then a count that is scrambled.
-fn new_request_id() -> HeaderValue {
-    static PROCESS: Lazy<u64> = Lazy::new(|| {
-        use std::hash::{BuildHasher, Hasher};
-        std::collections::hash_map::RandomState::new().build_hasher().finish()
-    });
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let scrambled = (count ^ *PROCESS).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let id = (u128::from(*PROCESS) << 64) | u128::from(scrambled);
-    let mut text = [0_u8; 32];
-    for (digit, byte) in text.iter_mut().enumerate() {
-        let nibble = (id >> (124 - digit * 4)) & 0xf;
-        *byte = b"0123456789abcdef"[nibble as usize];
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_differ() {
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_request_id()).collect();
-        assert_eq!(ids.len(), 1000);
-        assert!(ids.iter().all(|id| id.len() == 32));
     }
 }

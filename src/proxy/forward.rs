@@ -36,6 +36,7 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
         };
         forward.outward(request, outward);
     }
+    super::hygiene::identify(request, ctx);
     join_cookies(request);
     expect_continue(session, request).await
 }

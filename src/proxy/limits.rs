@@ -22,6 +22,10 @@ pub struct Arrival {
     began: Option<Instant>,
     /// Whether the upstream has begun to answer: from then on both ends take their time.
     answered: bool,
+    /// The length that was announced, over HTTP/2.
+    length: Option<u64>,
+    /// The last piece, until it is certain that it is the last.
+    kept: Option<Bytes>,
 }
 
 /// Holds a request against the limits of its route, and sets those of its body and its answer.
@@ -40,6 +44,7 @@ pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Reje
     ctx.admitted = route.limits.admit().map_err(|()| Rejection::RouteBusy)?;
     let request = session.req_header();
     let length = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    ctx.arrival.length = length.filter(|_| request.version == http::Version::HTTP_2);
     if length.zip(route.limits.body).is_some_and(|(length, most)| length > most) {
         return Err(Rejection::BodyTooLarge);
     }
@@ -67,6 +72,18 @@ fn check_header(session: &Session, limits: &RouteLimits) -> Result<(), Rejection
         return Err(Rejection::HeaderTooLarge);
     }
     Ok(())
+}
+
+/// Keeps the last piece of a body that came over HTTP/2 until the client says that it is the last: only then is it certain
+/// that the body has the length that was announced.
+pub(super) fn hold_back(body: &mut Option<Bytes>, end: bool, ctx: &mut Context) {
+    if let Some(kept) = ctx.arrival.kept.take() {
+        let more = body.take().filter(|more| !more.is_empty());
+        *body = Some(more.map_or_else(|| kept.clone(), |more| [&kept[..], &more[..]].concat().into()));
+    }
+    if !end && ctx.arrival.length.is_some_and(|length| ctx.arrival.bytes >= length) {
+        ctx.arrival.kept = body.take().filter(|piece| !piece.is_empty());
+    }
 }
 
 /// Holds a piece of a body against the limits.
@@ -128,6 +145,7 @@ pub(super) async fn reject(
     rejection: Rejection,
 ) -> Result<()> {
     note(rejections, ctx, rejection);
+    session.set_keepalive(None);
     let status = http::StatusCode::from_u16(rejection.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     if rejection == Rejection::RouteBusy {
         ctx.attempts.retry_after = Some(Duration::from_secs(1));

@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod finish;
 mod forward;
+mod hygiene;
 mod limits;
 mod respond;
 mod session;
@@ -106,6 +107,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         limits::take(body.as_ref(), end, ctx)?;
+        limits::hold_back(body, end, ctx);
         forward::watch_body(body.as_ref(), end, ctx);
         forward::end_once(body, end);
         Ok(())

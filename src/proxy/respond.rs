@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
 };
 use http::{HeaderName, Method, StatusCode, Version};
@@ -50,7 +50,7 @@ pub(super) fn adapt(
         ctx.outcome = Outcome::Upgraded;
         return Ok(());
     }
-    strip_hop_by_hop(response);
+    super::hygiene::strip(response, session.req_header().version == Version::HTTP_2);
     if response.status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: no length on 204; HTTP/2 clients take it for an error.
         response.remove(&CONTENT_LENGTH);
@@ -204,25 +204,6 @@ fn body_steps(
         steps.push(Box::new(substitute.stream(&values)));
     }
     Some(Pipeline::new(decoder, steps))
-}
-
-/// Removes what belongs to the connection with the upstream (RFC 9110 §7.6.1); framing is Pingora's.
-fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    if let Some(connection) = response.text(&CONNECTION).map(str::to_owned) {
-        for token in connection.split(',').map(str::trim) {
-            if let Ok(name) = HeaderName::from_bytes(token.as_bytes())
-                && name != TRANSFER_ENCODING
-                && name != CONTENT_LENGTH
-            {
-                response.remove(&name);
-            }
-        }
-    }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "upgrade"] {
-        if response.headers.contains_key(name) {
-            response.remove(&HeaderName::from_static(name));
-        }
-    }
 }
 
 /// The way back from the upstream's URLs to the client's, for this request.

@@ -11,6 +11,8 @@ use super::Headers;
 
 /// `X-Forwarded-For`.
 pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `Forwarded` (RFC 7239).
+pub static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// `X-Forwarded-Proto`.
 pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// `X-Forwarded-Host`.
@@ -64,9 +66,12 @@ impl TrustedProxies {
             return client;
         }
         client.trusted = true;
-        let lines: Vec<&str> = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+        let of_proxy = headers.contains_key(&X_FORWARDED_FOR);
+        let name = if of_proxy { &X_FORWARDED_FOR } else { &FORWARDED };
+        let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
         for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-            let Some(address) = hop_address(hop.trim()) else {
+            let hop = if of_proxy { Some(hop.trim()) } else { forwarded_for(hop) };
+            let Some(address) = hop.and_then(hop_address) else {
                 break;
             };
             client.address = address;
@@ -81,6 +86,13 @@ impl TrustedProxies {
         };
         client
     }
+}
+
+/// Who asked, by an element of `Forwarded` (RFC 7239 §4). A quoted comma is none that an address could hold.
+fn forwarded_for(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    Some(node.trim().trim_matches('"'))
 }
 
 /// The address of a hop, which may carry a port.
@@ -127,14 +139,16 @@ pub fn apply(
         Some(prefix) => headers.set(&X_FORWARDED_PREFIX, prefix),
         None => headers.remove(&X_FORWARDED_PREFIX),
     }
-    for name in ["forwarded", "x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl"] {
-        headers.remove(&HeaderName::from_static(name));
-    }
-    // Many frameworks read `X_Real_IP` as `X-Real-IP`: a client's own must not stand in for ours.
-    if headers.map().keys().any(|name| name.as_str().contains('_')) {
-        for name in ["x_forwarded_for", "x_forwarded_proto", "x_forwarded_host", "x_forwarded_prefix", "x_real_ip"] {
-            headers.remove(&HeaderName::from_static(name));
+    if client.trusted && headers.map().contains_key(&FORWARDED) {
+        let node = if client.peer.is_ipv6() { format!("for=\"[{}]\"", client.peer) } else { format!("for={}", client.peer) };
+        if let Ok(element) = HeaderValue::from_str(&node) {
+            headers.append(&FORWARDED, element);
         }
+    } else {
+        headers.remove(&FORWARDED);
+    }
+    for name in ["x-forwarded-port", "x-forwarded-server", "x-forwarded-ssl"] {
+        headers.remove(&HeaderName::from_static(name));
     }
     headers.set(&X_REQUEST_ID, request_id);
 }
@@ -165,6 +179,17 @@ mod tests {
         assert_eq!((client.trusted, client.address), (false, ip("9.9.9.9")));
         let client = trusted.client(ip("::ffff:10.0.0.1"), "http", &headers(&[(&X_FORWARDED_FOR, "junk")]));
         assert_eq!((client.trusted, client.address), (true, ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn forwarded_counts_where_no_other_chain_is() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let of = |value: &'static str| trusted.client(ip("10.0.0.1"), "http", &headers(&[(&FORWARDED, value)])).address;
+        assert_eq!(of("for=6.6.6.6, for=1.2.3.4;proto=https, by=x;For=\"10.0.0.7:80\""), ip("1.2.3.4"));
+        assert_eq!(of("for=\"[2001:db8::1]:99\""), ip("2001:db8::1"));
+        assert_eq!(of("for=unknown, for=10.0.0.9"), ip("10.0.0.9"));
+        let both = headers(&[(&FORWARDED, "for=6.6.6.6"), (&X_FORWARDED_FOR, "1.2.3.4")]);
+        assert_eq!(trusted.client(ip("10.0.0.1"), "http", &both).address, ip("1.2.3.4"));
     }
 
     #[test]

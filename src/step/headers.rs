@@ -60,6 +60,9 @@ impl HeaderEdits {
             headers.remove(name);
         }
         for (name, value) in &self.set {
+            for alike in look_alikes(headers, name) {
+                headers.remove(&alike);
+            }
             if let Some(value) = value.render(values) {
                 headers.set(name, value);
             }
@@ -70,6 +73,17 @@ impl HeaderEdits {
             }
         }
     }
+}
+
+/// Headers that a server which reads `_` in a name as `-` takes for the one that is set: a client's own `Remote-User` must
+/// not stand in for our `REMOTE_USER`.
+fn look_alikes(headers: &dyn Headers, name: &HeaderName) -> Vec<HeaderName> {
+    let read = |b: u8| if b == b'_' { b'-' } else { b };
+    let same = |other: &&HeaderName| {
+        let (one, other) = (name.as_str(), other.as_str());
+        one != other && one.len() == other.len() && one.bytes().map(read).eq(other.bytes().map(read))
+    };
+    headers.map().keys().filter(same).cloned().collect()
 }
 
 impl Value {

@@ -42,6 +42,8 @@ pub(super) fn plain(mut peer: HttpPeer) -> HttpPeer {
 pub(super) struct Dialer {
     pub(super) state: Option<Arc<EndpointState>>,
     pub(super) timeout: Duration,
+    /// What is said before all else.
+    pub(super) preamble: Vec<u8>,
 }
 
 #[async_trait]
@@ -50,13 +52,17 @@ impl Connect for Dialer {
         let SocketAddr::Inet(address) = address else {
             return Error::e_explain(ErrorType::ConnectError, "not an address of the network");
         };
-        let socket = match tokio::time::timeout(self.timeout, connect(*address)).await {
+        let mut socket = match tokio::time::timeout(self.timeout, connect(*address)).await {
             Ok(socket) => socket?,
             Err(_) => {
                 let message = format!("no connection within {:?}", self.timeout);
                 return Error::e_explain(ErrorType::ConnectTimedout, message);
             }
         };
+        if !self.preamble.is_empty() {
+            let said = tokio::io::AsyncWriteExt::write_all(&mut socket, &self.preamble).await;
+            said.map_err(|error| Error::because(ErrorType::ConnectError, "sending the PROXY header", error))?;
+        }
         let mut stream = Stream::from(socket);
         if let Some(state) = &self.state {
             stream.tracer = Some(Tracer(Box::new(Counted(Some(state.connected()).into()))));

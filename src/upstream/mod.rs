@@ -246,7 +246,7 @@ impl Upstream {
         let mut peer = HttpPeer::new(address, self.compiled.https, name);
         self.compiled.trust.apply(&mut peer);
         let connect = self.spec.timeouts.connect.map_or(DEFAULT_CONNECT, Span::duration);
-        peer.options.custom_l4 = Some(Arc::new(Dialer { state: Some(Arc::clone(state)), timeout: connect }));
+        peer.options.custom_l4 = Some(Arc::new(Dialer { state: Some(Arc::clone(state)), timeout: connect, preamble: Vec::new() }));
         peer.options.idle_timeout = Some(KEPT);
         peer.group_key = self.compiled.policy;
         match self.spec.protocol {
@@ -277,14 +277,14 @@ pub fn peer(address: SocketAddr, connect: Duration) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
     peer.options.alpn = dial::http1();
     peer.options.idle_timeout = Some(KEPT);
-    peer.options.custom_l4 = Some(Arc::new(Dialer { state: None, timeout: connect }));
+    peer.options.custom_l4 = Some(Arc::new(Dialer { state: None, timeout: connect, preamble: Vec::new() }));
     peer
 }
 
-/// Makes a peer's connections take this long at most, in place of the pool's own time.
-pub fn connect_within(peer: &mut HttpPeer, endpoint: Option<&Endpoint>, connect: Duration) {
+/// Makes a peer's connections take this long at most, in place of the pool's own time, and begin with a preamble.
+pub fn connect_within(peer: &mut HttpPeer, endpoint: Option<&Endpoint>, connect: Duration, preamble: Vec<u8>) {
     let state = endpoint.map(|endpoint| Arc::clone(&endpoint.state));
-    peer.options.custom_l4 = Some(Arc::new(Dialer { state, timeout: connect }));
+    peer.options.custom_l4 = Some(Arc::new(Dialer { state, timeout: connect, preamble }));
 }
 
 #[cfg(test)]

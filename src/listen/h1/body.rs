@@ -4,14 +4,17 @@
 use super::head::{Framing, is_tchar, is_value};
 use crate::observe::Rejection;
 
-/// Digits of a chunk size: 2^60 bytes are enough.
-const SIZE_DIGITS: usize = 15;
+/// Digits of a chunk size, leading zeros included.
+const SIZE_DIGITS: usize = 16;
+/// No chunk is larger, so that no sum of sizes can overflow.
+const LARGEST: u64 = 1 << 60;
 /// Bytes of extensions in one chunk line.
 const EXTENSION_BYTES: usize = 256;
 /// Bytes of extensions in all chunk lines of a body; they carry nothing that anyone reads.
 const EXTENSIONS_BYTES: usize = 16 * 1024;
-/// Bytes of trailers.
+/// Bytes and lines of trailers.
 const TRAILER_BYTES: usize = 8 * 1024;
+const TRAILERS: usize = 64;
 
 /// What of the body is still to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub struct Chunks {
     count: usize,
     /// Bytes of all extensions.
     extensions: usize,
+    trailers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Body {
         match framing {
             Framing::None => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Chunks { state: State::Size, size: 0, count: 0, extensions: 0 }),
+            Framing::Chunked => Self::Chunked(Chunks { state: State::Size, size: 0, count: 0, extensions: 0, trailers: 0 }),
         }
     }
 
@@ -128,9 +132,9 @@ impl Chunks {
             State::Size if byte.is_ascii_hexdigit() => {
                 self.count += 1;
                 self.size = self.size << 4 | u64::from(char::from(byte).to_digit(16)?);
-                (self.count <= SIZE_DIGITS).then_some(State::Size)
+                (self.count <= SIZE_DIGITS && self.size < LARGEST).then_some(State::Size)
             }
-            State::Size | State::AfterSize if byte == b'\r' && self.count > 0 => Some(State::SizeLf),
+            State::Size if byte == b'\r' && self.count > 0 => Some(State::SizeLf),
             State::Size | State::AfterSize if matches!(byte, b' ' | b'\t') && self.count > 0 => {
                 self.extension(State::AfterSize)
             }
@@ -163,7 +167,10 @@ impl Chunks {
             State::TrailerName if byte == b':' => self.trailer(State::TrailerValue),
             State::TrailerValue if byte == b'\r' => Some(State::TrailerLf),
             State::TrailerValue if is_value(byte) => self.trailer(State::TrailerValue),
-            State::TrailerLf if byte == b'\n' => self.trailer(State::TrailerStart),
+            State::TrailerLf if byte == b'\n' => {
+                self.trailers += 1;
+                self.trailer(State::TrailerStart).filter(|_| self.trailers <= TRAILERS)
+            }
             _ => None,
         }
     }
@@ -204,7 +211,7 @@ mod tests {
             b"5\r\nhello\r\n0\r\n\r\n",
             b"005\r\nhello\r\n000\r\n\r\n",
             b"a;x=1;y=\"q\\\"\r\nz\" \r\n0123456789\r\n0\r\n\r\n",
-            b"5 \r\nhello\r\n0\r\nA: b\r\nC:\r\n\r\n",
+            b"5 ;x\r\nhello\r\n0\r\nA: b\r\nC:\r\n\r\n",
             b"A\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n",
             b"1;a\r\nx\r\n0;b=c\r\n\r\n",
         ];
@@ -218,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_refused() {
-        let bad: [&[u8]; 24] = [
+        let bad: [&[u8]; 25] = [
+            b"5 \r\nhello",
             b"\r\n",
             b" 5\r\n",
             b"+5\r\n",

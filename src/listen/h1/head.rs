@@ -75,6 +75,7 @@ pub struct HeadReader {
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+    upgrades: bool,
 }
 
 impl HeadReader {
@@ -126,6 +127,9 @@ impl HeadReader {
         let rest = bytes.get(self.at..).unwrap_or_default();
         if !self.request_line {
             self.check_begin(rest, limits)?;
+        }
+        if memchr::memchr(b'\r', rest).is_some_and(|at| at + 1 < rest.len()) {
+            return Err(Rejection::LineEnding);
         }
         if bytes.len() - self.start > limits.size {
             return Err(Rejection::HeaderTooLarge);
@@ -249,6 +253,7 @@ impl HeadReader {
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.upgrades |= value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
                 if value.split(|b| *b == b',').any(names_message) {
                     return Err(Rejection::Connection);
                 }
@@ -288,12 +293,12 @@ impl HeadReader {
             _ => {}
         }
         let absolute = self.absolute.map(|(_, to)| (self.target.0, to));
-        Ok(Head { start: self.start, end, framing, upgrade: self.upgrade, absolute, has_host: named.is_some() })
+        Ok(Head { start: self.start, end, framing, upgrade: self.upgrade && self.upgrades, absolute, has_host: named.is_some() })
     }
 }
 
 /// RFC 9110 §5.6.2.
-pub(super) fn is_tchar(b: u8) -> bool {
+pub(in crate::listen) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 

@@ -6,7 +6,7 @@ mod head;
 mod tests;
 
 pub use body::Body;
-pub(super) use head::is_value;
+pub(super) use head::{is_tchar, is_value};
 pub use head::{Framing, Head, HeadLimits, HeadReader};
 
 use bytes::BytesMut;

@@ -220,22 +220,35 @@ async fn answer<A>(edge: &Arc<Edge<A>>, info: Arc<Connection>, session: HttpSess
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let refusal = check(session.req_header(), &info);
+    let mut session = session;
+    let mut refusal = check(session.req_header(), &info);
+    if refusal.is_ok() && announces_nothing(session.req_header()) {
+        // Only the end of the stream may follow.
+        let next = tokio::time::timeout(info.listener.timeouts.header, session.read_body_bytes()).await;
+        if !matches!(&next, Ok(Ok(piece)) if piece.as_ref().is_none_or(bytes::Bytes::is_empty)) {
+            refusal = Err(Rejection::Length);
+        }
+    }
     let mut session = ServerSession::new_http2(session);
     if let Err(rejection) = refusal {
-        edge.reject(&info, rejection, Some(session.req_header()));
-        let _ = refuse(&mut session, rejection).await;
+        let id = edge.reject(&info, rejection, Some(session.req_header()));
+        let _ = refuse(&mut session, rejection, id).await;
         return;
     }
     let request = edge.app.process_new_http(session, &edge.shutdown);
-    super::pace::carry(info, request, |info, rejection| edge.reject(info, rejection, None)).await;
+    super::pace::carry(info, request, |info, rejection| { edge.reject(info, rejection, None); }).await;
 }
 
-async fn refuse(session: &mut ServerSession, rejection: Rejection) -> pingora::Result<()> {
+fn announces_nothing(request: &pingora::http::RequestHeader) -> bool {
+    request.headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0")
+}
+
+async fn refuse(session: &mut ServerSession, rejection: Rejection, id: http::HeaderValue) -> pingora::Result<()> {
     let body = super::refusal::body(rejection);
     let mut header = ResponseHeader::build(rejection.status(), Some(3))?;
     header.insert_header("content-type", "text/plain; charset=utf-8")?;
     header.insert_header("cache-control", "no-store")?;
+    header.insert_header("x-request-id", id)?;
     header.insert_header("content-length", body.len().to_string())?;
     session.write_response_header(Box::new(header)).await?;
     session.write_response_body(body.into(), true).await
@@ -248,6 +261,16 @@ fn check(request: &pingora::http::RequestHeader, info: &Connection) -> Result<()
         return Err(Rejection::MethodNotImplemented);
     }
     let headers = &request.headers;
+    let scheme = request.uri.scheme_str();
+    if !matches!(scheme, Some("http" | "https")) && (scheme.is_some() || request.uri.authority().is_some()) {
+        return Err(Rejection::Http2Request);
+    }
+    if headers.get_all(http::header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Rejection::Length);
+    }
+    if headers.keys().any(|name| !name.as_str().bytes().all(super::h1::is_tchar)) {
+        return Err(Rejection::HeaderName);
+    }
     let of_connection = [CONNECTION, TRANSFER_ENCODING, UPGRADE];
     if of_connection.iter().any(|name| headers.contains_key(name))
         || ["keep-alive", "proxy-connection"].iter().any(|name| headers.contains_key(*name))
