@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Listener;
@@ -33,11 +33,11 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// How many connections there may be, of all clients and of each.
+/// How many connections a listener may have, of all clients and of each.
 #[derive(Debug)]
 pub struct Room {
-    all: Arc<Semaphore>,
-    size: usize,
+    all: Option<Arc<Semaphore>>,
+    size: Option<usize>,
     per_client: Option<usize>,
     clients: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -45,37 +45,42 @@ pub struct Room {
 /// The place of a connection; it is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    _of_listener: Option<OwnedSemaphorePermit>,
+    _of_process: OwnedSemaphorePermit,
     client: Option<(IpAddr, Arc<Room>)>,
 }
 
-impl Room {
-    /// Room for so many connections.
-    #[must_use]
-    pub fn new(all: usize, per_client: Option<usize>) -> Self {
-        let size = all.min(Semaphore::MAX_PERMITS);
-        Self { all: Arc::new(Semaphore::new(size)), size, per_client, clients: Mutex::default() }
-    }
-
-    /// Connections that are open.
-    #[must_use]
-    pub fn taken(&self) -> usize {
-        self.size - self.all.available_permits()
-    }
-
-    /// Gives a client a place; `None` when it has as many as it may have.
-    fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit, client: IpAddr) -> Option<Place> {
-        let Some(most) = self.per_client else {
-            return Some(Place { _permit: permit, client: None });
-        };
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+impl Place {
+    /// Counts the connection as one of this client; `false` when it has as many as it may have.
+    pub(super) fn is_for(&mut self, client: IpAddr, room: &Arc<Room>) -> bool {
+        let Some(most) = room.per_client else { return true };
+        let client = client.to_canonical();
+        let mut clients = room.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let count = clients.entry(client).or_default();
         if *count >= most {
-            return None;
+            return false;
         }
         *count += 1;
-        Some(Place { _permit: permit, client: Some((client, Arc::clone(self))) })
+        self.client = Some((client, Arc::clone(room)));
+        true
     }
+}
+
+impl Room {
+    /// Room for so many connections; `None` where only the process has a limit.
+    #[must_use]
+    pub fn new(all: Option<usize>, per_client: Option<usize>) -> Self {
+        let all_of = all.map(|size| Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS))));
+        Self { all: all_of, size: all, per_client, clients: Mutex::default() }
+    }
+}
+
+/// Room for connections of the whole process: three quarters of the files that it may open. The rest is for upstreams, and
+/// for the process itself.
+pub(super) fn room_of_process() -> Arc<Semaphore> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = limit.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new((files / 4 * 3).clamp(16, Semaphore::MAX_PERMITS)))
 }
 
 impl Drop for Place {
@@ -98,8 +103,8 @@ where
 {
     let mut stop = edge.stop.clone();
     loop {
-        let permit = tokio::select! {
-            permit = permit(&edge, &listener.room) => permit,
+        let place = tokio::select! {
+            place = place(&edge, &listener.room) => place,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let accepted = tokio::select! {
@@ -107,7 +112,7 @@ where
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((tcp, peer)) => begin(&edge, permit, tcp, peer, &listener),
+            Ok((tcp, peer)) => begin(&edge, place, tcp, peer, &listener),
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
                     tracing::debug!(%error, "cannot accept a connection");
@@ -117,42 +122,41 @@ where
             }
         }
     }
-    while let Ok(permit) = Arc::clone(&listener.room.all).try_acquire_owned() {
-        match tokio::time::timeout(Duration::from_millis(1), socket.accept()).await {
-            Ok(Ok((tcp, peer))) => begin(&edge, permit, tcp, peer, &listener),
-            _ => break,
-        }
+    while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await {
+        let place = place(&edge, &listener.room).await;
+        begin(&edge, place, tcp, peer, &listener);
     }
 }
 
-fn begin<A>(
-    edge: &Arc<Edge<A>>,
-    permit: OwnedSemaphorePermit,
-    tcp: tokio::net::TcpStream,
-    peer: SocketAddr,
-    listener: &Arc<Listener>,
-) where
+fn begin<A>(edge: &Arc<Edge<A>>, place: Place, tcp: TcpStream, peer: SocketAddr, listener: &Arc<Listener>)
+where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Some(place) = listener.room.place(permit, peer.ip().to_canonical()) else {
-        edge.reject(
-            &Connection::new(Arc::clone(listener), peer, listener.address, None),
-            Rejection::ClientConnections,
-            None,
-        );
+    let mut place = place;
+    // Behind a load balancer the client is known when its header was read.
+    if listener.proxy_protocol.is_none() && !place.is_for(peer.ip(), &listener.room) {
+        let info = Connection::new(Arc::clone(listener), peer, listener.address, None);
+        edge.reject(&info, Rejection::ClientConnections, None);
         return;
-    };
+    }
     let (edge, listener) = (Arc::clone(edge), Arc::clone(listener));
     tokio::spawn(async move {
-        serve(edge, tcp, peer, listener).await;
-        drop(place);
+        serve(edge, tcp, peer, listener, &mut place).await;
     });
 }
 
 /// Waits for room; meanwhile connections without a request make some, those that are idle for longest first.
-async fn permit<A>(edge: &Edge<A>, room: &Room) -> OwnedSemaphorePermit {
+async fn place<A>(edge: &Edge<A>, room: &Room) -> Place {
+    let of_listener = match &room.all {
+        Some(all) => Some(permit(edge, all).await),
+        None => None,
+    };
+    Place { _of_listener: of_listener, _of_process: permit(edge, &edge.connections).await, client: None }
+}
+
+async fn permit<A>(edge: &Edge<A>, room: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     loop {
-        match tokio::time::timeout(FULL, Arc::clone(&room.all).acquire_owned()).await {
+        match tokio::time::timeout(FULL, Arc::clone(room).acquire_owned()).await {
             Ok(Ok(permit)) => return permit,
             Ok(Err(_)) => std::future::pending().await,
             Err(_) => edge.room.notify_one(),

@@ -55,7 +55,14 @@ impl Io {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Tls(tls) => {
+                let read = Pin::new(&mut *tls).poll_read(cx, buf);
+                if tls.get_ref().1.wants_write() {
+                    // An answer of TLS itself to what was read: an alert, or new keys.
+                    let _ = Pin::new(tls).poll_flush(cx)?;
+                }
+                read
+            }
         }
     }
 

@@ -108,7 +108,7 @@ impl<'a, F: FnMut(&[&'static str], String)> Checked<'a, F> {
         if spec.connections.is_some_and(|count| count.get() == 0) {
             (self.report)(&["limits", "connections"], "nobody could connect; write 1 or more".into());
         }
-        let all = spec.connections.map_or_else(default_connections, Count::as_usize);
+        let all = spec.connections.map(Count::as_usize);
         let per_client = spec.connections_per_client.map(Count::as_usize).filter(|count| *count > 0);
         Arc::new(Room::new(all, per_client))
     }
@@ -116,11 +116,4 @@ impl<'a, F: FnMut(&[&'static str], String)> Checked<'a, F> {
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// Three quarters of the files that this process may open: the rest is for upstreams, and for the process itself.
-fn default_connections() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let files = limit.current.map_or(usize::MAX, size).min(10_000_000);
-    (files / 4 * 3).max(16)
 }

@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Tls;
@@ -62,25 +62,13 @@ pub(super) async fn handshake(
     ahead: BytesMut,
     policy: &Policy,
 ) -> io::Result<(Box<TlsStream<Replay>>, Tls)> {
-    let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Replay { ahead, tcp });
-    tokio::pin!(acceptor);
-    let start = match acceptor.as_mut().await {
-        Ok(start) => start,
-        Err(error) => {
-            // The acceptor has sent its alert: it is not to be lost in a reset.
-            if let Some(mut replay) = acceptor.take_io() {
-                drain(&mut replay.tcp).await;
-            }
-            return Err(error);
-        }
+    let replay = Replay { ahead, tcp };
+    let accepted = if policy.is_strict() {
+        strictly(replay, policy).await?
+    } else {
+        TlsAcceptor::from(policy.server_config()).accept(replay).into_fallible().await
     };
-    if !policy.admits(&start.client_hello()) {
-        let mut replay = start.io;
-        tokio::io::AsyncWriteExt::write_all(&mut replay.tcp, &crate::tls::UNRECOGNIZED_NAME).await?;
-        drain(&mut replay.tcp).await;
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate has the name that the client asks for"));
-    }
-    let stream = match start.into_stream(policy.server_config()).into_fallible().await {
+    let stream = match accepted {
         Ok(stream) => stream,
         Err((error, mut replay)) => {
             drain(&mut replay.tcp).await;
@@ -96,6 +84,32 @@ pub(super) async fn handshake(
     let identity = session.peer_certificates().and_then(crate::tls::identity).map(Arc::new);
     let tls = Tls { server_name: session.server_name().map(str::to_owned), version, cipher, identity };
     Ok((Box::new(stream), tls))
+}
+
+/// Shakes hands with a client only if there is a certificate for the name that it asks for.
+async fn strictly(
+    replay: Replay,
+    policy: &Policy,
+) -> io::Result<Result<TlsStream<Replay>, (io::Error, Replay)>> {
+    let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), replay);
+    tokio::pin!(acceptor);
+    let start = match acceptor.as_mut().await {
+        Ok(start) => start,
+        Err(error) => {
+            // The acceptor has sent its alert: it is not to be lost in a reset.
+            if let Some(mut replay) = acceptor.take_io() {
+                drain(&mut replay.tcp).await;
+            }
+            return Err(error);
+        }
+    };
+    if policy.admits(&start.client_hello()) {
+        return Ok(start.into_stream(policy.server_config()).into_fallible().await);
+    }
+    let mut replay = start.io;
+    tokio::io::AsyncWriteExt::write_all(&mut replay.tcp, &crate::tls::UNRECOGNIZED_NAME).await?;
+    let error = io::Error::new(io::ErrorKind::InvalidData, "no certificate has the name that the client asks for");
+    Ok(Err((error, replay)))
 }
 
 /// Ends a connection whose client was told why: says that no more comes, and reads until the client has seen it.

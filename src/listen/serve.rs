@@ -14,9 +14,10 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::Listener;
+use super::accept::Place;
 use super::connection::Connection;
 use super::h1::{Body, HeadReader, take_head};
 use super::h2::{Frames, PREFACE};
@@ -38,6 +39,8 @@ pub(super) struct Edge<A> {
     pub(super) rejections: Rejections,
     /// Whether the process stops: idle connections are closed.
     pub(super) stop: watch::Receiver<bool>,
+    /// Room for connections of the whole process.
+    pub(super) connections: Arc<Semaphore>,
     /// Pingora's own.
     pub(super) shutdown: ShutdownWatch,
     /// Wakes the connection that has been idle for longest, when there is no room for another.
@@ -86,11 +89,16 @@ impl<A> Edge<A> {
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve<A>(edge: Arc<Edge<A>>, tcp: TcpStream, peer: SocketAddr, listener: Arc<Listener>)
-where
+pub(super) async fn serve<A>(
+    edge: Arc<Edge<A>>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+    place: &mut Place,
+) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener)).await else { return };
+    let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener, place)).await else { return };
     let home = Home::default();
     let end = if http2 {
         conn.begin_frames(Frames::new(PREFACE.len()), conn.info.listener.timeouts.header);
@@ -117,6 +125,7 @@ async fn open<A>(
     tcp: TcpStream,
     peer: SocketAddr,
     listener: Arc<Listener>,
+    place: &mut Place,
 ) -> Option<(Box<Conn>, bool)> {
     let _ = tcp.set_nodelay(true);
     let local = tcp.local_addr().ok()?;
@@ -133,6 +142,10 @@ async fn open<A>(
                 edge.reject(&info, rejection, None);
                 return None;
             }
+        }
+        if !place.is_for(info.peer.ip(), &listener.room) {
+            edge.reject(&info, Rejection::ClientConnections, None);
+            return None;
         }
     }
     let Some(policy) = &listener.tls else {

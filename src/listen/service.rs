@@ -13,7 +13,7 @@ use pingora::services::listening::Service as ProxyService;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Listener;
-use super::accept::accept;
+use super::accept::{accept, room_of_process};
 use super::serve::Edge;
 use crate::observe::Rejections;
 
@@ -82,6 +82,7 @@ where
             app,
             rejections: self.rejections.clone(),
             stop: self.stop.clone(),
+            connections: room_of_process(),
             shutdown,
             room: Notify::new(),
         });

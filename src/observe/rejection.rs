@@ -42,6 +42,8 @@ rejections! {
     LineEnding 400 "line_ending" "a line does not end in CRLF",
     /// RFC 9112 §3.
     RequestLine 400 "request_line" "the request line is not `METHOD target HTTP/1.1`",
+    /// Neither HTTP/1 nor HTTP/2: an answer in either would mean nothing.
+    NotHttp 0 "not_http" "this is not HTTP",
     /// RFC 9110 §9.1.
     Method 400 "method" "the method is not a token",
     /// RFC 9110 §9.3.6 and §9.3.8, or a method longer than any.

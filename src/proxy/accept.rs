@@ -14,7 +14,7 @@ use super::finish::{refuse, write_answer};
 use super::limits::{enter, reject};
 use crate::listen::{Listener, is_authority};
 use crate::observe::{Outcome, Rejection, Rejections};
-use crate::snapshot::{Action, Decision, Refusal, Request, Verdict};
+use crate::snapshot::{DRAIN_TIME, Action, Decision, Refusal, Request, Verdict};
 use crate::step::forwarded::X_REQUEST_ID;
 
 /// Says to Pingora that a connection is kept; for how long is up to the loop that parks it. In seconds.
@@ -28,6 +28,10 @@ pub(super) fn set_up(session: &mut Session, stopping: bool) {
     // RFC 9110 §15.2: no interim response to a client that speaks HTTP/1.0.
     let old = session.req_header().version < Version::HTTP_11;
     session.set_ignore_info_resp(old);
+    if session.req_header().version == Version::HTTP_2 {
+        // Over HTTP/1 the connection sees to that by itself.
+        session.set_write_timeout(Some(DRAIN_TIME));
+    }
 }
 
 /// Decides about a request; `true` when it has been answered.

@@ -79,7 +79,10 @@ pub(super) async fn fail(
     error: &Error,
     ctx: &mut Context,
 ) -> FailToProxy {
-    let begun = session.response_written().is_some_and(|r| !r.status.is_informational());
+    // After 101 the connection is a tunnel: nothing of Pylon's belongs into it.
+    let begun = session
+        .response_written()
+        .is_some_and(|r| !r.status.is_informational() || r.status == StatusCode::SWITCHING_PROTOCOLS);
     let rejection = rejection_of(error);
     let (status, detail) = match rejection {
         Some(rejection) => {

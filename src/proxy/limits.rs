@@ -40,6 +40,9 @@ pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Reje
         }
         connection.drain(route.limits.drain_rate, route.limits.drain_time);
     }
+    if session.req_header().version == http::Version::HTTP_2 {
+        session.set_write_timeout(Some(route.limits.drain_time).filter(|_| route.limits.drain_rate > 0));
+    }
     check_header(session, &route.limits)?;
     ctx.admitted = route.limits.admit().map_err(|()| Rejection::RouteBusy)?;
     let request = session.req_header();

@@ -132,13 +132,10 @@ impl Policy {
         !self.spec.strict_sni.0 || self.live.load().chooser.may_serve(sni, host)
     }
 
-    /// The files of the first certificate and its key.
+    /// Whether clients that ask for no name, or a strange one, are refused.
     #[must_use]
-    pub fn first_certificate(&self) -> Option<(&Path, &Path)> {
-        match self.files.as_slice() {
-            [cert, key, ..] => Some((cert, key)),
-            _ => None,
-        }
+    pub fn is_strict(&self) -> bool {
+        self.spec.strict_sni.0
     }
 }
 

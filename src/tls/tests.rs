@@ -469,5 +469,4 @@ fn hsts_is_sent_as_it_is_written() {
     let policy = site.policy(&format!("{}\nhsts: \"max-age=5 ; includeSubDomains\"", certificates(&["a"])));
     assert_eq!(policy.hsts().unwrap(), "max-age=5 ; includeSubDomains");
     assert_eq!(site.policy(&certificates(&["a"])).hsts(), None);
-    assert_eq!(policy.first_certificate(), Some((Path::new(&site.path("a.crt")), Path::new(&site.path("a.key")))));
 }

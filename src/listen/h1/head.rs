@@ -177,6 +177,7 @@ impl HeadReader {
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 return Err(Rejection::Version);
             }
+            _ if is_strange(method, version) => return Err(Rejection::NotHttp),
             _ => return Err(Rejection::RequestLine),
         };
         // A tunnel through the way in, and a mirror of what it adds, are both not for clients.
@@ -295,6 +296,13 @@ impl HeadReader {
         let absolute = self.absolute.map(|(_, to)| (self.target.0, to));
         Ok(Head { start: self.start, end, framing, upgrade: self.upgrade && self.upgrades, absolute, has_host: named.is_some() })
     }
+}
+
+/// Whether a line with the form of a request line is none of HTTP's: it names neither a known method nor HTTP.
+fn is_strange(method: &[u8], version: &[u8]) -> bool {
+    let methods = [&b"GET"[..], b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+    let says_http = version.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case(b"HTTP"));
+    !says_http && !methods.iter().any(|known| method.eq_ignore_ascii_case(known))
 }
 
 /// RFC 9110 §5.6.2.

@@ -232,7 +232,7 @@ where
     let mut session = ServerSession::new_http2(session);
     if let Err(rejection) = refusal {
         let id = edge.reject(&info, rejection, Some(session.req_header()));
-        let _ = refuse(&mut session, rejection, id).await;
+        let _ = tokio::time::timeout(info.listener.timeouts.header, refuse(&mut session, rejection, id)).await;
         return;
     }
     let request = edge.app.process_new_http(session, &edge.shutdown);
