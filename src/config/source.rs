@@ -1,10 +1,8 @@
 //! The configurations that are built in.
 
 /// The built-in systems, by name: what `systems:` and `pylon run --system` can take.
-pub const BUILT_IN: [(&str, &str); 2] = [
-    ("pai", include_str!("../../conf/pai.yaml")),
-    ("backend-ai", include_str!("../../conf/backend-ai.yaml")),
-];
+pub const BUILT_IN: [(&str, &str); 2] =
+    [("pai", include_str!("../../conf/pai.yaml")), ("backend-ai", include_str!("../../conf/backend-ai.yaml"))];
 
 /// The system of the stand-alone mode.
 pub const STAND_ALONE: &str = "pai";

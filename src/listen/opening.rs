@@ -11,8 +11,8 @@ use bytes::{Buf, BytesMut};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::connection::Tls;
 use super::io::Io;
@@ -87,10 +87,7 @@ pub(super) async fn handshake(
 }
 
 /// Shakes hands with a client only if there is a certificate for the name that it asks for.
-async fn strictly(
-    replay: Replay,
-    policy: &Policy,
-) -> io::Result<Result<TlsStream<Replay>, (io::Error, Replay)>> {
+async fn strictly(replay: Replay, policy: &Policy) -> io::Result<Result<TlsStream<Replay>, (io::Error, Replay)>> {
     let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), replay);
     tokio::pin!(acceptor);
     let start = match acceptor.as_mut().await {

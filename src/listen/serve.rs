@@ -70,7 +70,12 @@ enum Woken {
 impl<A> Edge<A> {
     /// Counts and logs what is turned away.
     /// Returns the id by which the log calls it.
-    pub(super) fn reject(&self, info: &Connection, rejection: Rejection, request: Option<&RequestHeader>) -> HeaderValue {
+    pub(super) fn reject(
+        &self,
+        info: &Connection,
+        rejection: Rejection,
+        request: Option<&RequestHeader>,
+    ) -> HeaderValue {
         let id = new_request_id();
         if self.rejections.count(rejection) {
             tracing::warn!(
@@ -212,7 +217,8 @@ where
         };
         let section = take_head(&mut conn.ahead, &head);
         conn.begin_request(Body::new(head.framing), head.upgrade);
-        let kept = request(edge, Lent::new(conn, home), &info, section).await;
+        // Boxed: while the connection is idle, nothing of it takes room.
+        let kept = Box::pin(request(edge, Lent::new(conn, home), &info, section)).await;
         conn = take_home(home)?;
         if info.is_cut() {
             return Some((conn, End::Cut));

@@ -139,7 +139,9 @@ mod tests {
         let waits = path.clone();
         let new = std::thread::spawn(move || wait(&waits).unwrap());
         let old = std::thread::spawn(move || {
-            while hand_over(&path, &sockets).is_err_and(|e| e.kind() == io::ErrorKind::NotFound || e.kind() == io::ErrorKind::ConnectionRefused) {
+            while hand_over(&path, &sockets)
+                .is_err_and(|e| e.kind() == io::ErrorKind::NotFound || e.kind() == io::ErrorKind::ConnectionRefused)
+            {
                 std::thread::yield_now();
             }
         });

@@ -14,7 +14,7 @@ use super::finish::{refuse, write_answer};
 use super::limits::{enter, reject};
 use crate::listen::{Listener, is_authority};
 use crate::observe::{Outcome, Rejection, Rejections};
-use crate::snapshot::{DRAIN_TIME, Action, Decision, Refusal, Request, Verdict};
+use crate::snapshot::{Action, DRAIN_TIME, Decision, Refusal, Request, Verdict};
 use crate::step::forwarded::X_REQUEST_ID;
 
 /// Says to Pingora that a connection is kept; for how long is up to the loop that parks it. In seconds.

@@ -129,7 +129,11 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Context, digest: Option
         // A client that takes nothing does not hold its place for ever.
         // Over HTTP/1 the connection sees to that by itself; over HTTP/2 a stream alone may be held back.
         let left = forward.timeouts.request.map(|time| time.saturating_sub(ctx.started.elapsed()));
-        let drain = ctx.route().map(|route| &route.limits).filter(|limits| limits.drain_rate > 0).map(|limits| limits.drain_time);
+        let drain = ctx
+            .route()
+            .map(|route| &route.limits)
+            .filter(|limits| limits.drain_rate > 0)
+            .map(|limits| limits.drain_time);
         let drain = drain.filter(|_| session.req_header().version == http::Version::HTTP_2);
         let least = left.into_iter().chain(drain).min();
         session.set_write_timeout(least.map(|time| time.max(Duration::from_millis(1))));
@@ -246,7 +250,9 @@ fn is_h2(peer: &HttpPeer) -> bool {
 /// else the address that the proxies before Pylon tell, of which no port is known.
 fn preamble(ctx: &Context) -> Vec<u8> {
     let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target) else { return Vec::new() };
-    let (Some(version), Some(connection)) = (upstream.spec().proxy_protocol, &ctx.connection) else { return Vec::new() };
+    let (Some(version), Some(connection)) = (upstream.spec().proxy_protocol, &ctx.connection) else {
+        return Vec::new();
+    };
     let direct = ctx.client.address == connection.peer.ip().to_canonical();
     let client = if direct { connection.peer } else { SocketAddr::new(ctx.client.address, 0) };
     match version {

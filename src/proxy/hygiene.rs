@@ -9,17 +9,48 @@ use crate::step::Headers;
 
 /// Headers that Pylon or servers behind it trust, or that frame a message. Many servers read `_` in a name as `-`.
 const TRUSTED: [&str; 20] = [
-    "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host", "keep-alive",
-    "proxy-authorization", "proxy-connection", "te", "traceparent", "trailer", "transfer-encoding", "upgrade", "x-real-ip",
-    "x-request-id", "x-scheme", "x-original-url",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-real-ip",
+    "x-request-id",
+    "x-scheme",
+    "x-original-url",
 ];
 /// Beginnings of more of them.
 const TRUSTED_FAMILIES: [&str; 2] = ["x-forwarded-", "x-client-cert-"];
 
 /// Headers of an answer that a server cannot take away by naming them in `Connection`: without them it is another one.
 const KEPT: [&str; 16] = [
-    "age", "cache-control", "content-encoding", "content-language", "content-length", "content-range", "content-type", "date",
-    "etag", "expires", "last-modified", "location", "set-cookie", "strict-transport-security", "transfer-encoding", "vary",
+    "age",
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "location",
+    "set-cookie",
+    "strict-transport-security",
+    "transfer-encoding",
+    "vary",
 ];
 
 static SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
@@ -31,12 +62,15 @@ static FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerpr
 /// Takes out of a request what is not for anyone behind Pylon: imitations of trusted headers, what only Pylon may say of a
 /// client's certificate, and upgrades that the connection does not ask for (RFC 9110 §7.8).
 pub(super) fn clean(request: &mut RequestHeader) {
-    let imitated: Vec<HeaderName> = request.headers.keys().filter(|name| is_imitation(name.as_str())).cloned().collect();
+    let imitated: Vec<HeaderName> =
+        request.headers.keys().filter(|name| is_imitation(name.as_str())).cloned().collect();
     for name in &imitated {
         request.remove(name);
     }
     let headers = &request.headers;
-    if headers.contains_key(UPGRADE) && !(tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade")) && is_upgrade(headers)) {
+    if headers.contains_key(UPGRADE)
+        && !(tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade")) && is_upgrade(headers))
+    {
         request.remove(&UPGRADE);
     }
 }
@@ -113,7 +147,15 @@ mod tests {
 
     #[test]
     fn imitations_are_told_from_other_names() {
-        for name in ["x_forwarded-for", "x-forwarded_proto", "host_", "_host", "content_length", "x-client-cert-subject", "x_real_ip"] {
+        for name in [
+            "x_forwarded-for",
+            "x-forwarded_proto",
+            "host_",
+            "_host",
+            "content_length",
+            "x-client-cert-subject",
+            "x_real_ip",
+        ] {
             assert!(is_imitation(name), "{name}");
         }
         for name in ["x-forwarded-for", "host", "my_own", "remote_user", "x-real-ip", "hosts_"] {

@@ -85,7 +85,8 @@ pub(super) fn hold_back(body: &mut Option<Bytes>, end: bool, ctx: &mut Context) 
         *body = Some(more.map_or_else(|| kept.clone(), |more| [&kept[..], &more[..]].concat().into()));
     }
     if !end && ctx.arrival.length.is_some_and(|length| ctx.arrival.bytes >= length) {
-        ctx.arrival.kept = body.take().filter(|piece| !piece.is_empty());
+        // To Pingora no piece is the end, an empty one is nothing.
+        ctx.arrival.kept = body.replace(Bytes::new()).filter(|piece| !piece.is_empty());
     }
 }
 

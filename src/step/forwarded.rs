@@ -140,7 +140,8 @@ pub fn apply(
         None => headers.remove(&X_FORWARDED_PREFIX),
     }
     if client.trusted && headers.map().contains_key(&FORWARDED) {
-        let node = if client.peer.is_ipv6() { format!("for=\"[{}]\"", client.peer) } else { format!("for={}", client.peer) };
+        let node =
+            if client.peer.is_ipv6() { format!("for=\"[{}]\"", client.peer) } else { format!("for={}", client.peer) };
         if let Ok(element) = HeaderValue::from_str(&node) {
             headers.append(&FORWARDED, element);
         }

@@ -246,7 +246,8 @@ impl Upstream {
         let mut peer = HttpPeer::new(address, self.compiled.https, name);
         self.compiled.trust.apply(&mut peer);
         let connect = self.spec.timeouts.connect.map_or(DEFAULT_CONNECT, Span::duration);
-        peer.options.custom_l4 = Some(Arc::new(Dialer { state: Some(Arc::clone(state)), timeout: connect, preamble: Vec::new() }));
+        peer.options.custom_l4 =
+            Some(Arc::new(Dialer { state: Some(Arc::clone(state)), timeout: connect, preamble: Vec::new() }));
         peer.options.idle_timeout = Some(KEPT);
         peer.group_key = self.compiled.policy;
         match self.spec.protocol {

@@ -67,7 +67,9 @@ impl Body {
         match framing {
             Framing::None => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Chunks { state: State::Size, size: 0, count: 0, extensions: 0, trailers: 0 }),
+            Framing::Chunked => {
+                Self::Chunked(Chunks { state: State::Size, size: 0, count: 0, extensions: 0, trailers: 0 })
+            }
         }
     }
 

@@ -254,7 +254,8 @@ impl HeadReader {
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.upgrades |= value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+                self.upgrades |=
+                    value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
                 if value.split(|b| *b == b',').any(names_message) {
                     return Err(Rejection::Connection);
                 }
@@ -294,7 +295,14 @@ impl HeadReader {
             _ => {}
         }
         let absolute = self.absolute.map(|(_, to)| (self.target.0, to));
-        Ok(Head { start: self.start, end, framing, upgrade: self.upgrade && self.upgrades, absolute, has_host: named.is_some() })
+        Ok(Head {
+            start: self.start,
+            end,
+            framing,
+            upgrade: self.upgrade && self.upgrades,
+            absolute,
+            has_host: named.is_some(),
+        })
     }
 }
 

@@ -6,8 +6,8 @@ mod head;
 mod tests;
 
 pub use body::Body;
-pub(super) use head::{is_tchar, is_value};
 pub use head::{Framing, Head, HeadLimits, HeadReader};
+pub(super) use head::{is_tchar, is_value};
 
 use bytes::BytesMut;
 

@@ -236,7 +236,10 @@ where
         return;
     }
     let request = edge.app.process_new_http(session, &edge.shutdown);
-    super::pace::carry(info, request, |info, rejection| { edge.reject(info, rejection, None); }).await;
+    super::pace::carry(info, request, |info, rejection| {
+        edge.reject(info, rejection, None);
+    })
+    .await;
 }
 
 fn announces_nothing(request: &pingora::http::RequestHeader) -> bool {
