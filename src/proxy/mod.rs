@@ -9,6 +9,7 @@ mod context;
 mod finish;
 mod forward;
 mod limits;
+mod recode;
 mod respond;
 mod session;
 
@@ -107,6 +108,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         limits::take(body.as_ref(), end, ctx)?;
         forward::watch_body(body.as_ref(), end, ctx);
+        recode::request_body(body, end, ctx)?;
         forward::end_once(body, end);
         Ok(())
     }
@@ -139,6 +141,15 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
         respond::adapt_body(body, end, ctx).map(|()| None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        recode::trailers(trailers, ctx)
     }
 
     fn error_while_proxy(
