@@ -19,7 +19,7 @@ use super::Headers;
 use super::body::content_type::{media_type, text_type};
 use super::body::encode::{Encoder, name};
 use super::etag::entity_tags;
-use crate::config::value::MediaRange;
+use crate::config::value::{ByteSize, MediaRange};
 use crate::config::{CompressSpec, CompressionLevel, ContentCoding};
 
 /// What is offered where the route does not say.
@@ -66,7 +66,7 @@ impl Compress {
     pub fn compile(spec: &CompressSpec) -> Option<Self> {
         let codings = spec.codings.as_ref().map_or(CODINGS.to_vec(), |codings| codings.to_vec());
         let types = spec.types.to_vec();
-        let min_size = spec.min_size.map_or(MIN_SIZE, |size| size.bytes()).max(1);
+        let min_size = spec.min_size.map_or(MIN_SIZE, ByteSize::bytes).max(1);
         let level = spec.level.unwrap_or_default();
         (!codings.is_empty()).then_some(Self { codings, types, min_size, level })
     }
@@ -206,8 +206,9 @@ fn add_vary(response: &mut dyn Headers) {
 fn weaken(response: &mut dyn Headers) {
     match response.map().get(ETAG).map(HeaderValue::as_bytes) {
         Some([b'"', .., b'"']) => {
-            let weak = response.text(&ETAG).map(|tag| format!("W/{tag}"));
-            weak.into_iter().for_each(|weak| response.set_text(&ETAG, &weak));
+            if let Some(weak) = response.text(&ETAG).map(|tag| format!("W/{tag}")) {
+                response.set_text(&ETAG, &weak);
+            }
         }
         Some([b'W', b'/', b'"', ..]) | None => {}
         Some(_) => response.remove(&ETAG),

@@ -42,7 +42,10 @@ impl Tag {
             match self.without(value.trim()) {
                 Some(bare) => request.set_text(&IF_RANGE, &bare),
                 // A range of what has changed since: the whole is to come (RFC 9110 §13.1.5).
-                None => [IF_RANGE, RANGE].iter().for_each(|name| request.remove(name)),
+                None => {
+                    request.remove(&IF_RANGE);
+                    request.remove(&RANGE);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! After each piece all of it leaves: what an upstream writes arrives before it writes on. The encoder is made with the
 //! first byte. Its memory does not depend on the body, as the windows are small: at level `balanced` at most about 0.3 MiB
-//! for gzip, 1.5 MiB for br and 2 MiB for zstd.
+//! for gzip, and 2 MiB for br and zstd.
 
 mod gzip;
 
