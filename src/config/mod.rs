@@ -20,7 +20,7 @@ pub use document::Document;
 pub use expand::{Env, Variables};
 pub use loaded::{Entry, LeftOut, Loaded};
 pub use pool_spec::*;
-pub use read::{OneOrMany, StringOr};
+pub use read::{ListOr, OneOrMany, StringOr};
 pub use report::{KeyPath, Place, Problem, Report};
 pub use source::{BUILT_IN, EXAMPLE, STAND_ALONE, built_in};
 pub use spec::*;

@@ -13,6 +13,7 @@ mod de;
 mod error;
 mod explain;
 mod key;
+mod list_or;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ use de::Node;
 use error::{Error, Kind};
 
 pub use explain::nearest;
+pub use list_or::{FromList, ListOr};
 pub use shape::{OneOrMany, StringOr, string_or_struct, string_or_struct_list};
 
 /// How often reading starts again before it gives up on a document.

@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
-use super::read::OneOrMany;
+use super::read::{FromList, ListOr, OneOrMany};
 use super::value::{
-    ByteSize, Cidr, CipherSuite, Count, Flag, HeaderName, Hsts, ListenAddress, Method, ServerAddress, Span, StatusCode,
-    TlsVersion,
+    ByteSize, Cidr, CipherSuite, Count, Flag, HeaderName, Hsts, ListenAddress, MediaRange, Method, ServerAddress, Span,
+    StatusCode, TlsVersion,
 };
 
 /// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `upgrade_socket`, `log`,
@@ -345,6 +345,11 @@ pub struct RouteSpec {
     /// Mark ETags with a tag of this route's rules: `auto` (a hash of the rules) or a text of your own. On by itself
     /// where bodies are changed.
     pub etag: Option<String>,
+    /// Compress bodies for clients that take it: the content codings, the preferred first (`[br, zstd, gzip]`), or a
+    /// mapping.
+    pub compress: Option<ListOr<CompressSpec>>,
+    /// Translate the gRPC-Web of browsers into gRPC; needs an upstream with `protocol: h2`.
+    pub grpc_web: Flag,
     /// Bodies of errors that Pylon itself answers with, by status.
     pub errors: BTreeMap<StatusCode, ErrorPageSpec>,
 }
@@ -487,6 +492,54 @@ pub struct SubstituteSpec {
     pub once: Flag,
     /// Leave this rule out where one of these upstreams is left out.
     pub needs: Vec<String>,
+}
+
+/// How bodies are compressed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompressSpec {
+    /// Content codings, the preferred first, for clients that take several equally well; default `[br, zstd, gzip]`.
+    pub codings: Option<OneOrMany<ContentCoding>>,
+    /// Media types that are compressed (`application/json`, `text/*`); default: all text types, SVG, WebAssembly and
+    /// fonts that are not compressed themselves. gRPC never is.
+    pub types: OneOrMany<MediaRange>,
+    /// Leave bodies alone that are said to be shorter; default 1KiB.
+    pub min_size: Option<ByteSize>,
+    /// How much work goes into it; default `balanced`.
+    pub level: Option<CompressionLevel>,
+}
+
+impl FromList for CompressSpec {
+    type Item = ContentCoding;
+
+    fn from_list(list: OneOrMany<ContentCoding>) -> Self {
+        Self { codings: Some(list), ..Self::default() }
+    }
+}
+
+/// A way to compress bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentCoding {
+    /// Brotli, RFC 7932.
+    Br,
+    /// Zstandard, RFC 8878.
+    Zstd,
+    /// gzip, RFC 1952.
+    Gzip,
+}
+
+/// How much work goes into compression.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionLevel {
+    /// As little as makes sense.
+    Fast,
+    /// As much as pays for bodies that are made for each request.
+    #[default]
+    Balanced,
+    /// More time and memory for shorter bodies.
+    Small,
 }
 
 /// The body of an error answer.

@@ -4,6 +4,7 @@
 //! stand for any of them. All but [`Secret`] are written back in a form that reads as the same value.
 
 mod http;
+mod media;
 mod net;
 mod number;
 mod pool;
@@ -21,6 +22,7 @@ use serde::Deserializer;
 use serde::de::{self, Visitor};
 
 pub use http::{HeaderName, Method, StatusCode};
+pub use media::MediaRange;
 pub use net::{Cidr, ListenAddress};
 pub use number::{Count, Flag, Percent};
 pub use pool::{HashKey, ServerAddress, StatusRange, is_cookie_name};

@@ -15,6 +15,7 @@ use crate::route::template::Values;
 use crate::snapshot::{Action, Admitted, Decision, Forward, Route, Snapshot, Verdict};
 use crate::step::body::Pipeline;
 use crate::step::forwarded::Client;
+use crate::step::grpc_web::Call;
 
 /// The state of one request.
 pub struct Context {
@@ -46,6 +47,8 @@ pub struct Context {
     /// Steps on the response body.
     /// Only ever reached through `&mut`; the mutex makes the context `Sync` and is never locked.
     pub body: Option<Mutex<Pipeline>>,
+    /// The call of gRPC-Web that it is.
+    pub grpc_web: Option<Call>,
     /// Whether the upstream's body is to be left out.
     pub drop_body: bool,
     /// Its place on a route that limits requests.
@@ -90,6 +93,7 @@ impl Context {
             attempts: Attempts::default(),
             upstream_path: String::new(),
             body: None,
+            grpc_web: None,
             drop_body: false,
             admitted: None,
             arrival: Arrival::default(),

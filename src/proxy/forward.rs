@@ -22,6 +22,7 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
         return Err(Error::explain(ErrorType::Custom("protocol"), "it does not speak HTTP/2").into_up());
     }
     set_target(session, request, ctx)?;
+    super::recode::begin(session, request, ctx);
     if is_other_upgrade(session) {
         keep_upgrade_only(request);
     }

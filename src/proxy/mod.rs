@@ -10,6 +10,7 @@ mod finish;
 mod forward;
 mod hygiene;
 mod limits;
+mod recode;
 mod respond;
 mod session;
 
@@ -109,6 +110,7 @@ impl ProxyHttp for Gateway {
         limits::take(body.as_ref(), end, ctx)?;
         limits::hold_back(body, end, ctx);
         forward::watch_body(body.as_ref(), end, ctx);
+        recode::request_body(body, end, ctx)?;
         forward::end_once(body, end);
         Ok(())
     }
@@ -141,6 +143,15 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
         respond::adapt_body(body, end, ctx).map(|()| None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        recode::trailers(trailers, ctx)
     }
 
     fn error_while_proxy(

@@ -80,6 +80,7 @@ pub(super) fn adapt(
     if let Some(cookie) = sticky_cookie(session, ctx) {
         response.append(&SET_COOKIE, cookie);
     }
+    let pipeline = if without_body { None } else { super::recode::answer(session, response, ctx, pipeline) };
     ctx.drop_body = without_body;
     ctx.body = pipeline.map(Mutex::new);
     Ok(())

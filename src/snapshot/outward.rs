@@ -8,7 +8,9 @@ use crate::route::PathPattern;
 use crate::route::public::strip_common;
 use crate::route::template::{Piece, Template, Values};
 use crate::step::Headers;
+use crate::step::compress::Compress;
 use crate::step::forwarded::{self, Client};
+use crate::step::grpc_web::Call;
 
 /// The public prefix that an upstream does not see, for each path pattern of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,12 @@ impl Forward {
                 headers.remove(&name);
             }
         }
+        if self.compress.is_some() {
+            Compress::outward(headers);
+        }
+        if self.grpc_web {
+            Call::outward(headers);
+        }
         self.request_headers.apply(headers, &outward.values);
     }
 
@@ -105,5 +113,17 @@ impl Forward {
             }
         }
         headers.set(&HOST, host.clone());
+    }
+}
+
+/// The `Host` setting of an upstream or a route.
+pub(super) fn host_header(text: Option<&str>) -> Result<HostHeader, String> {
+    match text {
+        None | Some("upstream") => Ok(HostHeader::Upstream),
+        Some("client") => Ok(HostHeader::Client),
+        Some(name) => match (name.parse::<http::uri::Authority>(), HeaderValue::from_str(name)) {
+            (Ok(_), Ok(value)) => Ok(HostHeader::Fixed(value)),
+            _ => Err(format!("`{name}` is not a host; write `upstream`, `client` or a name with an optional port")),
+        },
     }
 }

@@ -11,6 +11,7 @@ use crate::route::Matcher;
 use crate::route::template::Template;
 use crate::step::adapt::Adapt;
 use crate::step::answer::Answer;
+use crate::step::compress::Compress;
 use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
@@ -78,6 +79,10 @@ pub struct Forward {
     pub substitute: Option<Substitute>,
     /// The tag of its ETags.
     pub etag: Option<Tag>,
+    /// Compression of bodies.
+    pub compress: Option<Compress>,
+    /// Whether gRPC-Web is translated.
+    pub grpc_web: bool,
 }
 
 impl Forward {
@@ -95,6 +100,14 @@ pub enum TargetRule {
     Pool(Arc<Upstream>),
     /// An address that the path names.
     Dynamic(Dynamic),
+}
+
+impl TargetRule {
+    /// Whether its servers are spoken to in HTTP/2.
+    #[must_use]
+    pub fn is_h2(&self) -> bool {
+        matches!(self, Self::Pool(upstream) if upstream.is_h2())
+    }
 }
 
 /// The `Host` towards the upstream.

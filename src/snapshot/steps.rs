@@ -6,12 +6,15 @@ use http::HeaderValue;
 
 use super::compile::key;
 use super::patience::{Retry, Timeouts};
-use super::{Action, Forward, HostHeader, TargetRule};
+use super::{Action, Forward, TargetRule};
+
+pub(super) use super::outward::host_header;
 use crate::config::{Entry, KeyPath, Loaded, Report, RetrySpec, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec};
 use crate::route::Matcher;
 use crate::route::template::{Template, Vocabulary};
 use crate::step::adapt::Adapt;
 use crate::step::answer::Answer;
+use crate::step::compress::Compress;
 use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
@@ -117,6 +120,8 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
         ("substitute", !spec.substitute.is_empty()),
         ("substitute_types", !spec.substitute_types.is_empty()),
         ("etag", spec.etag.is_some()),
+        ("compress", spec.compress.is_some()),
+        ("grpc_web", spec.grpc_web.0),
     ];
     for (key, _) in idle.iter().filter(|(_, set)| *set) {
         let message = format!("`{key}` does nothing on a route that answers by itself; remove it");
@@ -182,6 +187,7 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
     if let Err((key, message)) = crate::upstream::check_retry(&spec.retry) {
         scope.report(report, &["retry", key], message);
     }
+    check_grpc_web(scope, target.as_ref(), report);
     let retry = Retry::new(&spec.retry, upstream_spec.map(|u| &u.retry));
     if report.len() > before {
         return None;
@@ -204,6 +210,8 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
         adapt,
         substitute,
         etag,
+        compress: spec.compress.as_ref().and_then(|compress| Compress::compile(compress)),
+        grpc_web: spec.grpc_web.0,
     })
 }
 
@@ -312,14 +320,9 @@ fn compile_etag(
     Tag::compile(&text).map_err(|message| scope.report(report, &["etag"], message)).ok()
 }
 
-/// The `Host` setting of an upstream or a route.
-pub(super) fn host_header(text: Option<&str>) -> Result<HostHeader, String> {
-    match text {
-        None | Some("upstream") => Ok(HostHeader::Upstream),
-        Some("client") => Ok(HostHeader::Client),
-        Some(name) => match (name.parse::<http::uri::Authority>(), HeaderValue::from_str(name)) {
-            (Ok(_), Ok(value)) => Ok(HostHeader::Fixed(value)),
-            _ => Err(format!("`{name}` is not a host; write `upstream`, `client` or a name with an optional port")),
-        },
+fn check_grpc_web(scope: &RouteScope<'_>, target: Option<&TargetRule>, report: &mut Report) {
+    if scope.entry.value.grpc_web.0 && target.is_some_and(|target| !target.is_h2()) {
+        let message = "gRPC needs HTTP/2 to the servers; add `protocol: h2` to the upstream, or remove `grpc_web`";
+        scope.report(report, &["grpc_web"], message);
     }
 }

@@ -8,7 +8,7 @@
 //! of the client's conditions only those that carry the tag reach the upstream, without it (RFC 9110 §8.8.3, §13.1).
 
 use http::HeaderName;
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 
 use super::Headers;
 
@@ -41,7 +41,11 @@ impl Tag {
         if let Some(value) = if_range.map(str::to_owned) {
             match self.without(value.trim()) {
                 Some(bare) => request.set_text(&IF_RANGE, &bare),
-                None => request.remove(&IF_RANGE),
+                // A range of what has changed since: the whole is to come (RFC 9110 §13.1.5).
+                None => {
+                    request.remove(&IF_RANGE);
+                    request.remove(&RANGE);
+                }
             }
         }
     }
@@ -88,7 +92,7 @@ impl Tag {
 }
 
 /// Splits a list of entity tags; commas inside quotes belong to the tag.
-fn entity_tags(list: &str) -> Vec<&str> {
+pub(super) fn entity_tags(list: &str) -> Vec<&str> {
     let mut tags = Vec::new();
     let mut quoted = false;
     let mut start = 0;
@@ -155,6 +159,22 @@ mod tests {
         let mut request = with(IF_MATCH, "\"w|OLD\"");
         tag.unmark(&mut request);
         assert_eq!(request[IF_MATCH], "\"w|OLD\"");
+    }
+
+    #[test]
+    fn a_range_of_what_has_changed_asks_for_the_whole() {
+        let tag = Tag::compile("T").unwrap();
+        for (value, expected) in [
+            ("\"v|T\"", Some("\"v\"")),
+            ("\"v|OLD\"", None),
+            ("Sat, 21 Nov 2026 00:00:00 GMT", Some("Sat, 21 Nov 2026 00:00:00 GMT")),
+        ] {
+            let mut request = with(IF_RANGE, value);
+            request.insert(RANGE, HeaderValue::from_static("bytes=5-"));
+            tag.unmark(&mut request);
+            assert_eq!(request.get(IF_RANGE).map(|v| v.to_str().unwrap()), expected);
+            assert_eq!(request.contains_key(RANGE), expected.is_some());
+        }
     }
 
     #[test]

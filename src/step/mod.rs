@@ -4,10 +4,12 @@
 pub mod adapt;
 pub mod answer;
 pub mod body;
+pub mod compress;
 pub mod dynamic;
 pub mod errors;
 pub mod etag;
 pub mod forwarded;
+pub mod grpc_web;
 pub mod headers;
 pub mod redirect;
 pub mod substitute;

@@ -12,6 +12,7 @@
 pub mod content_type;
 pub mod css;
 pub mod decode;
+pub mod encode;
 pub mod html;
 pub mod replace;
 
@@ -48,6 +49,12 @@ pub enum BodyError {
     TooLarge {
         /// The limit in bytes.
         limit: usize,
+    },
+    /// The body could not be compressed.
+    #[error("the body cannot be compressed with {encoding}")]
+    Encode {
+        /// The content coding that failed.
+        encoding: &'static str,
     },
     /// The library behind a decoder could not be set up.
     #[error("the {encoding} decoder could not be set up")]
@@ -100,6 +107,13 @@ impl Pipeline {
     pub fn new(decoder: Option<Decoder>, steps: Vec<Box<dyn BodyStep>>) -> Self {
         let chain = Chain { steps, front: Vec::new(), back: Vec::new(), limit: DEFAULT_LIMIT };
         Self { decoder, chain, failed: None }
+    }
+
+    /// Adds a step behind all others.
+    #[must_use]
+    pub fn then(mut self, step: Box<dyn BodyStep>) -> Self {
+        self.chain.steps.push(step);
+        self
     }
 
     /// Sets how many bytes one call may hand back.
