@@ -2,10 +2,12 @@
 
 mod accept;
 mod authority;
+mod closing;
 pub mod connection;
 pub mod h1;
 pub mod h2;
 mod io;
+mod lent;
 mod limits;
 mod opening;
 pub mod pace;

@@ -101,9 +101,12 @@ fn read_v2(bytes: &[u8]) -> Result<Read, Malformed> {
     let addresses = match family {
         _ if local => None,
         0x11 => {
-            let [a, b, c, d, e, f, g, h, sh, sl, dh, dl] = *body.first_chunk().ok_or(Malformed)?;
-            let client = SocketAddr::from((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([sh, sl])));
-            Some((client, SocketAddr::from((Ipv4Addr::new(e, f, g, h), u16::from_be_bytes([dh, dl])))))
+            let block: &[u8; 12] = body.first_chunk().ok_or(Malformed)?;
+            let (source, rest) = block.split_first_chunk::<4>().ok_or(Malformed)?;
+            let (destination, ports) = rest.split_first_chunk::<4>().ok_or(Malformed)?;
+            let [sh, sl, dh, dl] = *ports.first_chunk().ok_or(Malformed)?;
+            let client = SocketAddr::from((Ipv4Addr::from(*source), u16::from_be_bytes([sh, sl])));
+            Some((client, SocketAddr::from((Ipv4Addr::from(*destination), u16::from_be_bytes([dh, dl])))))
         }
         0x21 => {
             let block: &[u8; 36] = body.first_chunk().ok_or(Malformed)?;

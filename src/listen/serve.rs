@@ -18,19 +18,17 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::Listener;
 use super::accept::Place;
+use super::closing::{End, LINGER, close, say};
 use super::connection::Connection;
 use super::h1::{Body, HeadReader, take_head};
 use super::h2::{Frames, PREFACE};
 use super::io::Io;
-use super::socket::{Conn, Home, Lent, take_home};
+use super::lent::{Home, Lent, take_home};
+use super::socket::Conn;
 use crate::observe::{Rejection, Rejections, new_request_id};
 
 /// A connection is parked for so long before it may be closed to make room for others.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a client that was answered before it had sent all may go on, and how much, so that it reads the answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 512 * 1024;
-
 /// What all connections share.
 pub(super) struct Edge<A> {
     /// Pingora's proxy.
@@ -45,18 +43,6 @@ pub(super) struct Edge<A> {
     pub(super) shutdown: ShutdownWatch,
     /// Wakes the connection that has been idle for longest, when there is no room for another.
     pub(super) room: Notify,
-}
-
-/// How a connection ends.
-enum End {
-    /// The client closed it, or it broke.
-    Gone,
-    /// It is closed; nothing of the client's is unread.
-    Close,
-    /// It is closed while the client may be sending.
-    Linger,
-    /// It is reset.
-    Cut,
 }
 
 /// What woke a parked connection.
@@ -255,7 +241,7 @@ async fn park<A>(edge: &Edge<A>, conn: &mut Conn, time: Duration) -> Woken {
     let mut stop = edge.stop.clone();
     tokio::select! {
         biased;
-        read = tokio::time::timeout(time - FRESH, poll_fn(|cx| fill(cx, conn))) => match read {
+        read = tokio::time::timeout(time.saturating_sub(FRESH), poll_fn(|cx| fill(cx, conn))) => match read {
             Ok(Ok(0) | Err(_)) => Woken::Gone,
             Ok(Ok(_)) => Woken::Bytes,
             Err(_) => Woken::Close,
@@ -302,46 +288,4 @@ async fn read_head(conn: &mut Conn, listener: &Listener) -> Result<Option<super:
             Ok(Ok(_)) => {}
         }
     }
-}
-
-/// Sends bytes of our own.
-async fn say(conn: &mut Conn, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = poll_fn(|cx| conn.io.poll_write(cx, &[], bytes)).await?;
-        if written == 0 {
-            return Ok(());
-        }
-        bytes = &bytes[written..];
-    }
-    poll_fn(|cx| conn.io.poll_flush(cx)).await
-}
-
-/// Ends a connection.
-async fn close(mut conn: Box<Conn>, end: End) {
-    match end {
-        End::Gone => {}
-        End::Cut => {
-            let _ = rustix::net::sockopt::set_socket_linger(conn.io.tcp(), Some(Duration::ZERO));
-        }
-        End::Close | End::Linger => {
-            let lingering = matches!(end, End::Linger);
-            let _ = tokio::time::timeout(LINGER, goodbye(&mut conn, lingering)).await;
-        }
-    }
-}
-
-/// Sends what is left, says that no more comes, and reads on for a while: what is unread when a socket is closed resets the
-/// connection, and the client loses the answer (RFC 9112 §9.6).
-async fn goodbye(conn: &mut Conn, lingering: bool) -> io::Result<()> {
-    poll_fn(|cx| conn.poll_send(cx)).await?;
-    poll_fn(|cx| conn.io.poll_shutdown(cx)).await?;
-    let mut read = 0;
-    while lingering && read < LINGER_BYTES {
-        conn.ahead.clear();
-        match poll_fn(|cx| fill(cx, conn)).await? {
-            0 => break,
-            more => read += more,
-        }
-    }
-    Ok(())
 }

@@ -1,23 +1,16 @@
-//! A connection as Pingora sees it: of HTTP/1 the bytes of one request and no more, of HTTP/2 all frames, counted.
-//!
-//! Pingora's sessions own their stream and drop it when something fails. So they get it lent: what they let go comes
-//! home to the connection loop, which alone decides how a connection ends.
+//! What Pingora may see of a connection: of HTTP/1 the bytes of one request and no more, of HTTP/2 all frames, counted.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::SocketDigest;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use super::connection::Connection;
@@ -103,6 +96,49 @@ impl Conn {
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
         }
+    }
+
+    /// Reads for Pingora.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() && !self.waited {
+            // The body may be there already: it gets one turn to come.
+            self.waited = true;
+            cx.waker().wake_by_ref();
+        } else if (!self.held.is_empty() || self.unsent)
+            && let Poll::Ready(Err(error)) = self.poll_send(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        match self.mode {
+            Mode::Request { .. } => self.poll_request(cx, buf),
+            Mode::Frames { .. } => self.poll_frames(cx, buf),
+        }
+    }
+
+    /// Writes for Pingora; a header section waits for its body.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.holds(buf) {
+            self.held.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_out(cx, buf)
+    }
+
+    /// Ends what Pingora writes; of HTTP/1 the loop ends the connection.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        match self.mode {
+            Mode::Request { .. } => Poll::Ready(Ok(())),
+            Mode::Frames { .. } => self.io.poll_shutdown(cx),
+        }
+    }
+
+    /// The addresses, as Pingora asks for them.
+    pub(super) fn digest(&self) -> Arc<SocketDigest> {
+        Arc::clone(&self.digest)
     }
 
     /// Sends all that is held back.
@@ -246,120 +282,4 @@ fn poll_deadline(
         timer.as_mut().reset(deadline);
     }
     timer.as_mut().poll(cx)
-}
-
-/// Where a connection comes back to.
-pub(super) type Home = Arc<Mutex<Option<Box<Conn>>>>;
-
-/// A connection in the hands of one of Pingora's sessions.
-#[derive(Debug)]
-pub(super) struct Lent {
-    conn: Option<Box<Conn>>,
-    home: Home,
-}
-
-impl Lent {
-    /// Lends a connection; it comes back when this is dropped.
-    #[must_use]
-    pub(super) fn new(conn: Box<Conn>, home: &Home) -> Self {
-        Self { conn: Some(conn), home: Arc::clone(home) }
-    }
-
-    fn conn(&mut self) -> io::Result<&mut Conn> {
-        self.conn.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-/// Takes a connection that came home.
-#[must_use]
-pub(super) fn take_home(home: &Home) -> Option<Box<Conn>> {
-    home.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.take();
-    }
-}
-
-impl AsyncRead for Lent {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let conn = self.conn()?;
-        if !conn.held.is_empty() && !conn.waited {
-            // The body may be there already: it gets one turn to come.
-            conn.waited = true;
-            cx.waker().wake_by_ref();
-        } else if !conn.held.is_empty() || conn.unsent {
-            if let Poll::Ready(Err(error)) = conn.poll_send(cx) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        match conn.mode {
-            Mode::Request { .. } => conn.poll_request(cx, buf),
-            Mode::Frames { .. } => conn.poll_frames(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Lent {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let conn = self.conn()?;
-        if conn.holds(buf) {
-            conn.held.extend_from_slice(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        conn.poll_out(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.conn()?.poll_send(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let conn = self.conn()?;
-        ready!(conn.poll_send(cx))?;
-        match conn.mode {
-            // The loop ends it.
-            Mode::Request { .. } => Poll::Ready(Ok(())),
-            Mode::Frames { .. } => conn.io.poll_shutdown(cx),
-        }
-    }
-}
-
-#[async_trait]
-impl Shutdown for Lent {
-    async fn shutdown(&mut self) {
-        let _ = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await;
-    }
-}
-
-impl UniqueID for Lent {
-    fn id(&self) -> i32 {
-        self.conn.as_ref().map_or(-1, |conn| conn.io.tcp().as_raw_fd())
-    }
-}
-
-impl Ssl for Lent {}
-
-impl Peek for Lent {}
-
-impl GetTimingDigest for Lent {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Lent {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Lent {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.conn.as_ref().map(|conn| Arc::clone(&conn.digest))
-    }
 }

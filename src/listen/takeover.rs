@@ -112,7 +112,8 @@ pub fn hand_over(path: &Path, sockets: &[(SocketAddr, TcpListener)]) -> io::Resu
     }
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let text: String = sockets.iter().map(|(address, _)| format!("{address}\n")).collect();
+    let addresses: Vec<String> = sockets.iter().map(|(address, _)| address.to_string()).collect();
+    let text = addresses.join("\n");
     let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);

@@ -98,8 +98,7 @@ fn decide(
         None if header.version < Version::HTTP_11 => {
             ctx.host = local.map(|local| local.to_string()).unwrap_or_default();
         }
-        None => return Err(Rejection::Host),
-        Some(_) => return Err(Rejection::Host),
+        None | Some(_) => return Err(Rejection::Host),
     }
     let request = Request {
         method: &header.method,

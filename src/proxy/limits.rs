@@ -44,7 +44,7 @@ pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Reje
         session.set_write_timeout(Some(route.limits.drain_time).filter(|_| route.limits.drain_rate > 0));
     }
     check_header(session, &route.limits)?;
-    ctx.admitted = route.limits.admit().map_err(|()| Rejection::RouteBusy)?;
+    ctx.admitted = route.limits.admit()?;
     let request = session.req_header();
     let length = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     ctx.arrival.length = length.filter(|_| request.version == http::Version::HTTP_2);

@@ -6,7 +6,7 @@ use prometheus::IntGauge;
 
 use crate::config::RouteLimitsSpec;
 use crate::config::value::{ByteSize, Count, Span};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Rejection};
 
 /// How fast a client has to take its answer, where no route says otherwise: bytes a second, over [`DRAIN_TIME`].
 pub const DRAIN_RATE: u64 = 1024;
@@ -61,11 +61,14 @@ impl RouteLimits {
         }
     }
 
-    /// Lets a request in; `Err` when there are as many as there may be.
-    pub fn admit(&self) -> Result<Option<Admitted>, ()> {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub fn admit(&self) -> Result<Option<Admitted>, Rejection> {
         let Some((most, under_way)) = &self.requests else { return Ok(None) };
         under_way.inc();
         let admitted = Admitted(under_way.clone());
-        if under_way.get() > *most { Err(()) } else { Ok(Some(admitted)) }
+        if under_way.get() > *most { Err(Rejection::RouteBusy) } else { Ok(Some(admitted)) }
     }
 }

@@ -1,7 +1,8 @@
 //! Where the body of a request ends, byte by byte: a client's connection is cut there, so that what follows is the next
 //! request for everyone (RFC 9112 §6 and §7.1).
 
-use super::head::{Framing, is_tchar, is_value};
+use super::grammar::{is_tchar, is_value};
+use super::head::Framing;
 use crate::observe::Rejection;
 
 /// Digits of a chunk size, leading zeros included.

@@ -1,13 +1,14 @@
 //! HTTP/1 before Pingora: where each request begins and ends.
 
 mod body;
+mod grammar;
 mod head;
 #[cfg(test)]
 mod tests;
 
 pub use body::Body;
+pub(super) use grammar::{is_tchar, is_value};
 pub use head::{Framing, Head, HeadLimits, HeadReader};
-pub(super) use head::{is_tchar, is_value};
 
 use bytes::BytesMut;
 

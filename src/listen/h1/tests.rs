@@ -55,7 +55,9 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (R::RequestLine, "GET / HTTP/1.1 \r\n"),
         (R::RequestLine, "GET / HTTP/1.1x\r\n"),
         (R::RequestLine, "GET / http/1.1\r\n"),
-        (R::Method, " GET / HTTP/1.1\r\n"),
+        (R::RequestLine, " GET / HTTP/1.1\r\n"),
+        (R::Method, " /x HTTP/1.1\r\n"),
+        (R::NotHttp, "HELO mail.example.org there\r\n"),
         (R::Method, "G\tET / HTTP/1.1\r\n"),
         (R::Method, "GET\t/ HTTP/1.1\r\n"),
         (R::Method, "G(T / HTTP/1.1\r\n"),
@@ -122,7 +124,7 @@ fn sizes_are_bounded() {
     let limits = HeadLimits::default();
     let target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(limits.target));
     assert_eq!(read_by(target.as_bytes(), 1000), Err(Rejection::TargetTooLong));
-    assert_eq!(read_by(&vec![b'A'; 10], 1), Ok(None));
+    assert_eq!(read_by(&[b'A'; 10], 1), Ok(None));
     let endless = format!("GET /{}", "a".repeat(100_000));
     assert_eq!(read_by(endless.as_bytes(), 1000), Err(Rejection::TargetTooLong));
     let header = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(limits.size));

@@ -37,7 +37,7 @@ pub struct Frames {
     /// Bytes of the payload that are still to come.
     payload: usize,
     started: Instant,
-    idle_frames: u64,
+    useless: u64,
     bytes: u64,
     opened: u64,
     resets: u64,
@@ -58,7 +58,7 @@ impl Frames {
             have: 0,
             payload: 0,
             started: Instant::now(),
-            idle_frames: 0,
+            useless: 0,
             bytes: 0,
             opened: 0,
             resets: 0,
@@ -146,8 +146,8 @@ impl Frames {
             self.bytes = self.bytes.saturating_add(length as u64);
         }
         if !of_use {
-            self.idle_frames += 1;
-            if self.idle_frames > BURST + A_SECOND * seconds + self.opened + self.bytes / BYTES_A_FRAME {
+            self.useless += 1;
+            if self.useless > BURST + A_SECOND * seconds + self.opened + self.bytes / BYTES_A_FRAME {
                 return Err(Rejection::Http2Flood);
             }
         }
@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn frame(length: usize, kind: u8, flags: u8) -> Vec<u8> {
-        let mut bytes = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
+        let [.., high, low] = length.to_be_bytes();
+        let mut bytes = vec![0, high, low, kind, flags, 0, 0, 0, 1];
         bytes.resize(9 + length, 0);
         bytes
     }

@@ -16,8 +16,8 @@ use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, def
 use tokio::sync::Notify;
 
 use super::connection::Connection;
+use super::lent::Lent;
 use super::serve::Edge;
-use super::socket::Lent;
 use crate::observe::Rejection;
 
 /// Requests that are not valid HTTP before a connection is given up.
