@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 
 # What must be there, as COMMAND:PACKAGE; `python3-venv` is a module of Debian's python3.
 BUILD_TOOLS := cc:build-essential cmake:cmake
-TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl prometheus:prometheus kubectl:kubernetes-client
+TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy
 
 .PHONY: help build run test lint build-tools test-tools lint-tools python
 

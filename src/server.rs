@@ -12,8 +12,10 @@ use pingora::apps::HttpServerOptions;
 use pingora::connectors::ConnectorOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
-use pingora_proxy::{HttpProxy, ProxyServiceBuilder};
+use pingora::services::listening::Service as ProxyService;
+use pingora_proxy::{HttpProxy, ProcessCustomSession, ProxyServiceBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::config::{Loaded, LogFormat, Workers};
@@ -96,11 +98,7 @@ impl Process {
         let listeners = Arc::new(listeners);
         let mut sockets = control.block_on(claim(&loaded, &listeners, upgrade))?;
         let admin = sockets.admin.take();
-        let access = if log.access.as_ref().is_none_or(|on| on.0) {
-            AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))?
-        } else {
-            AccessLog::default()
-        };
+        let access = access_log(log.access.as_ref().is_none_or(|on| on.0))?;
         let resolver = control
             .block_on(async { Resolver::new(&loaded.process.resolver) })
             .map_err(|error| StartError::System(format!("resolver: {error}")))?;
@@ -170,34 +168,13 @@ impl Process {
         };
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
-        let gateway = Gateway {
-            snapshot: Arc::clone(&self.snapshot),
-            listeners: Arc::clone(&self.listeners),
-            resolver: self.resolver.clone(),
-            rejections: self.metrics.rejections.clone(),
-            access: self.access.clone(),
-            lifecycle: Arc::clone(&self.lifecycle),
-        };
-        let options = ConnectorOptions::from_server_conf(&server.configuration);
-        let (handover, handed) = Handover::<HttpProxy<Gateway, Http1>>::new();
-        let mut accepts = HttpServerOptions::default();
-        accepts.force_custom = true;
-        let proxy = ProxyServiceBuilder::new(&server.configuration, gateway)
-            .custom(
-                Http1::new(options),
-                Arc::new(move |proxy, _stream, _shutdown| {
-                    handover.give(proxy);
-                    Box::pin(async { None })
-                }),
-            )
-            .server_options(accepts)
-            .build();
+        let proxy = self.proxy(&server.configuration);
         server.add_service(EdgeService {
             sockets: self.sockets.data,
             taken: self.sockets.taken,
-            proxy: Some((proxy, handed)),
+            proxy: Some(proxy),
             rejections: self.metrics.rejections.clone(),
-            stop: self.lifecycle.stops(),
+            lifecycle: Arc::clone(&self.lifecycle),
             acceptors: threads,
         });
         self.control.spawn(Arc::clone(&self.reloader).watch());
@@ -210,10 +187,45 @@ impl Process {
                 access: self.access.clone(),
                 grace,
                 upgrade_socket: upgrade_socket(&self.loaded),
-                sockets: Arc::new(self.sockets.again),
+                sockets: Arc::new(self.sockets.again.into()),
             }),
         });
         Ok(())
+    }
+
+    /// Pingora's proxy around our data path, and where it comes out for the connection loop.
+    fn proxy(&self, conf: &Arc<ServerConf>) -> (ProxyService<Proxy>, oneshot::Receiver<Arc<Proxy>>) {
+        let gateway = Gateway {
+            snapshot: Arc::clone(&self.snapshot),
+            listeners: Arc::clone(&self.listeners),
+            resolver: self.resolver.clone(),
+            rejections: self.metrics.rejections.clone(),
+            access: self.access.clone(),
+            lifecycle: Arc::clone(&self.lifecycle),
+        };
+        let (handover, handed) = Handover::<Proxy>::new();
+        let mut accepts = HttpServerOptions::default();
+        accepts.force_custom = true;
+        let give: ProcessCustomSession<Gateway, Http1> = Arc::new(move |proxy, _stream, _shutdown| {
+            handover.give(proxy);
+            Box::pin(async { None })
+        });
+        let service = ProxyServiceBuilder::new(conf, gateway)
+            .custom(Http1::new(ConnectorOptions::from_server_conf(conf)), give)
+            .server_options(accepts)
+            .build();
+        (service, handed)
+    }
+}
+
+/// Pingora's proxy around our data path.
+type Proxy = HttpProxy<Gateway, Http1>;
+
+fn access_log(on: bool) -> Result<AccessLog, StartError> {
+    if on {
+        AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))
+    } else {
+        Ok(AccessLog::default())
     }
 }
 

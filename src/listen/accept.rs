@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
@@ -122,7 +123,16 @@ where
             }
         }
     }
-    while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await {
+    if edge.lifecycle.is_handed_over() {
+        return;
+    }
+    // Those that the system has queued are served; whoever comes later is refused.
+    for _ in 0..BACKLOG {
+        let queued = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let Some((tcp, peer)) = queued.await else { return };
         let place = place(&edge, &listener.room).await;
         begin(&edge, place, tcp, peer, &listener);
     }
@@ -139,9 +149,11 @@ where
         edge.reject(&info, Rejection::ClientConnections, None);
         return;
     }
+    let connected = edge.lifecycle.connect();
     let (edge, listener) = (Arc::clone(edge), Arc::clone(listener));
     tokio::spawn(async move {
         serve(edge, tcp, peer, listener, &mut place).await;
+        drop(connected);
     });
 }
 

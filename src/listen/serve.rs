@@ -25,6 +25,7 @@ use super::h2::{Frames, PREFACE};
 use super::io::Io;
 use super::lent::{Home, Lent, take_home};
 use super::socket::Conn;
+use crate::lifecycle::Lifecycle;
 use crate::observe::{Rejection, Rejections, new_request_id};
 
 /// A connection is parked for so long before it may be closed to make room for others.
@@ -39,6 +40,8 @@ pub(super) struct Edge<A> {
     pub(super) stop: watch::Receiver<bool>,
     /// Room for connections of the whole process.
     pub(super) connections: Arc<Semaphore>,
+    /// Counts connections for the stop of the process.
+    pub(super) lifecycle: Arc<Lifecycle>,
     /// Pingora's own.
     pub(super) shutdown: ShutdownWatch,
     /// Wakes the connection that has been idle for longest, when there is no room for another.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::Listener;
 use super::accept::{accept, room_of_process};
 use super::serve::Edge;
+use crate::lifecycle::Lifecycle;
 use crate::observe::Rejections;
 
 /// Where Pingora's proxy is handed over.
@@ -58,8 +59,8 @@ pub struct EdgeService<A> {
     pub proxy: Option<(ProxyService<A>, oneshot::Receiver<Arc<A>>)>,
     /// Where rejections are counted.
     pub rejections: Rejections,
-    /// Whether the process stops.
-    pub stop: watch::Receiver<bool>,
+    /// Tells when the process stops, and counts connections for that.
+    pub lifecycle: Arc<Lifecycle>,
     /// Tasks that accept on each socket.
     pub acceptors: usize,
 }
@@ -81,7 +82,8 @@ where
         let edge = Arc::new(Edge {
             app,
             rejections: self.rejections.clone(),
-            stop: self.stop.clone(),
+            stop: self.lifecycle.stops(),
+            lifecycle: Arc::clone(&self.lifecycle),
             connections: room_of_process(),
             shutdown,
             room: Notify::new(),

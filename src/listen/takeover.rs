@@ -63,6 +63,7 @@ pub fn wait(path: &Path) -> io::Result<Taken> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
+    tracing::info!(path = %path.display(), "waiting for the sockets of the running process; send it QUIT");
     let end = Instant::now() + PATIENCE;
     let taken = loop {
         match listener.accept() {

@@ -131,6 +131,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         limits::answered(session, ctx);
+        if self.lifecycle.is_stopping() {
+            session.set_keepalive(None);
+        }
         respond::fit_to_client(session, response, ctx);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ pub(super) struct Signals {
     /// Where sockets are handed over.
     pub(super) upgrade_socket: Option<PathBuf>,
     /// The sockets.
-    pub(super) sockets: Arc<Vec<(SocketAddr, TcpListener)>>,
+    pub(super) sockets: Arc<Mutex<Vec<(SocketAddr, TcpListener)>>>,
 }
 
 impl Signals {
@@ -33,10 +33,15 @@ impl Signals {
         };
         let sockets = Arc::clone(&self.sockets);
         let shown = path.display().to_string();
-        let handed = tokio::task::spawn_blocking(move || takeover::hand_over(&path, &sockets)).await;
+        let handed = tokio::task::spawn_blocking(move || {
+            let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            takeover::hand_over(&path, &sockets)
+        })
+        .await;
         match handed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(()) => {
                 tracing::info!("the new process serves");
+                self.lifecycle.hand_over();
                 true
             }
             Err(error) => {
@@ -51,6 +56,8 @@ impl Signals {
     }
 
     async fn finish(&self) {
+        // What is not listened on any more refuses connections; it does not keep them waiting.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
         tracing::info!(grace = ?self.grace, "stopping when the requests under way have ended");
         match self.lifecycle.stop(self.grace).await {
             0 => tracing::info!("stopped"),

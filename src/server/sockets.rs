@@ -58,7 +58,6 @@ fn take_over(loaded: &Loaded) -> Result<Taken, StartError> {
                        of both, and restart the running one once";
         return Err(StartError::System(message.to_owned()));
     };
-    tracing::info!(path = %path.display(), "waiting for the sockets of the running process; send it QUIT");
     takeover::wait(&path).map_err(|error| no_sockets(&path, &error))
 }
 

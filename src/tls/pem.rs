@@ -16,7 +16,7 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!("`{shown}` holds no certificate; give a file with `-----BEGIN CERTIFICATE-----`")),
-        Err(error) => Err(format!("`{shown}` is not PEM: {error}")),
+        Err(_) => Err(format!("`{shown}` is not PEM: it is damaged or not whole; give a whole file, in PEM")),
     }
 }
 
