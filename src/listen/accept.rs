@@ -76,6 +76,14 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Whether there is no place left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.all.as_ref().is_some_and(|all| all.available_permits() == 0)
+    }
+}
+
 /// Room for connections of the whole process: three quarters of the files that it may open. The rest is for upstreams, and
 /// for the process itself.
 pub(super) fn room_of_process() -> Arc<Semaphore> {
@@ -104,16 +112,16 @@ where
 {
     let mut stop = edge.stop.clone();
     loop {
-        let place = tokio::select! {
-            place = place(&edge, &listener.room) => place,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((tcp, peer)) => begin(&edge, place, tcp, peer, &listener),
+            Ok((tcp, peer)) => {
+                // While there is no place, the others wait in the system's queue.
+                let place = place(&edge, &listener.room).await;
+                begin(&edge, place, tcp, peer, &listener);
+            }
             Err(error) => {
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
                     tracing::debug!(%error, "cannot accept a connection");

@@ -1,7 +1,7 @@
 //! The time in which a client has to send the next piece of a body over HTTP/2, which Pingora waits for without end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::connection::Connection;
 use crate::observe::Rejection;
+use crate::upstream::Exchange;
 
 tokio::task_local! {
     static PACE: Arc<Pace>;
@@ -17,12 +18,17 @@ tokio::task_local! {
 /// Deadlines are milliseconds since this.
 static START: Lazy<Instant> = Lazy::new(Instant::now);
 
+/// How often an upstream that is behind is looked at.
+const BEHIND: Duration = Duration::from_secs(1);
+
 /// When the next piece has to be there.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// 0: at no time.
     deadline: AtomicU64,
     set: Notify,
+    /// How far the upstream is, and how much it has been given.
+    upstream: Mutex<Option<(Arc<Exchange>, u64)>>,
 }
 
 impl Pace {
@@ -40,6 +46,16 @@ impl Pace {
         }
     }
 
+    /// Notes how much of the body the upstream has been given: while it has not taken that, the client is not late.
+    pub fn watch(&self, exchange: Option<Arc<Exchange>>, given: u64) {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = exchange.map(|exchange| (exchange, given));
+    }
+
+    fn upstream_is_behind(&self) -> bool {
+        let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
+        upstream.as_ref().is_some_and(|(exchange, given)| exchange.bytes_sent() < *given)
+    }
+
     /// No piece is waited for.
     pub fn free(&self) {
         self.deadline.store(0, Ordering::Relaxed);
@@ -50,6 +66,8 @@ impl Pace {
             let deadline = Duration::from_millis(self.deadline.load(Ordering::Relaxed));
             if deadline.is_zero() {
                 self.set.notified().await;
+            } else if START.elapsed() >= deadline && self.upstream_is_behind() {
+                tokio::time::sleep(BEHIND).await;
             } else if START.elapsed() >= deadline {
                 return;
             } else {

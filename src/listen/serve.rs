@@ -29,7 +29,7 @@ use crate::lifecycle::Lifecycle;
 use crate::observe::{Rejection, Rejections, new_request_id};
 
 /// A connection is parked for so long before it may be closed to make room for others.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// What all connections share.
 pub(super) struct Edge<A> {
     /// Pingora's proxy.
@@ -57,6 +57,17 @@ enum Woken {
 }
 
 impl<A> Edge<A> {
+    /// Ready when a connection has to be closed for one that waits.
+    pub(super) async fn needs_room(&self, listener: &Listener) {
+        loop {
+            self.room.notified().await;
+            // The call may be an old one, which nobody was there to hear.
+            if self.connections.available_permits() == 0 || listener.room.is_full() {
+                return;
+            }
+        }
+    }
+
     /// Counts and logs what is turned away.
     /// Returns the id by which the log calls it.
     pub(super) fn reject(
@@ -242,6 +253,7 @@ async fn park<A>(edge: &Edge<A>, conn: &mut Conn, time: Duration) -> Woken {
         Err(_) => {}
     }
     let mut stop = edge.stop.clone();
+    let info = Arc::clone(&conn.info);
     tokio::select! {
         biased;
         read = tokio::time::timeout(time.saturating_sub(FRESH), poll_fn(|cx| fill(cx, conn))) => match read {
@@ -250,7 +262,7 @@ async fn park<A>(edge: &Edge<A>, conn: &mut Conn, time: Duration) -> Woken {
             Err(_) => Woken::Close,
         },
         _ = stop.wait_for(|stop| *stop) => Woken::Close,
-        () = edge.room.notified() => Woken::Close,
+        () = edge.needs_room(&info.listener) => Woken::Close,
     }
 }
 

@@ -169,7 +169,8 @@ impl Conn {
                         stall.moves();
                     }
                     if let Mode::Frames { frames, .. } = &mut self.mode {
-                        frames.wrote(written);
+                        // Nothing is held back of HTTP/2.
+                        frames.wrote(&buf[..written.min(buf.len())]);
                     }
                     self.unsent = self.io.is_tls();
                     let header = self.held.len();

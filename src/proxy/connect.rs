@@ -33,6 +33,7 @@ pub(super) async fn choose(
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<Box<HttpPeer>> {
+    super::limits::begin_attempt(ctx);
     let Some(forwarding) = ctx.forwarding() else {
         return Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"));
     };
@@ -147,6 +148,7 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Context, digest: Option
         (exchange, turn)
     });
     ctx.attempts.exchange = begun;
+    super::limits::begin_body(session, ctx);
     Ok(())
 }
 

@@ -16,6 +16,9 @@ use crate::step::Headers;
 use crate::step::errors::ErrorPages;
 use crate::step::forwarded::X_REQUEST_ID;
 
+/// How long the rest of an upload that was answered early is read, and left aside.
+const UPLOAD_REST: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Sends an answer of Pylon's own. A HEAD request gets its header section alone.
 pub(super) async fn write_answer(
     session: &mut Session,
@@ -38,6 +41,14 @@ pub(super) async fn write_answer(
     session.write_response_header(Box::new(header), bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
+    }
+    if session.req_header().version == http::Version::HTTP_2 && !session.is_body_empty() {
+        // Clients that are sending when their stream is reset, though with NO_ERROR (RFC 9113 §8.1), may lose the answer.
+        if let Some(pace) = &ctx.pace {
+            pace.free();
+        }
+        let rest = session.as_downstream_mut().drain_request_body();
+        let _ = tokio::time::timeout(UPLOAD_REST, rest).await;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What is turned away although it is valid HTTP: what is more, larger or slower than the route takes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::step::Headers;
 pub struct Arrival {
     /// Bytes of it.
     bytes: u64,
+    /// Whether its pace counts.
+    timed: bool,
     /// When its first piece was waited for.
     began: Option<Instant>,
     /// Whether the upstream has begun to answer: from then on both ends take their time.
@@ -30,7 +33,6 @@ pub struct Arrival {
 
 /// Holds a request against the limits of its route, and sets those of its body and its answer.
 pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Rejection> {
-    let upgrade = session.is_upgrade_req();
     session.set_read_timeout(None);
     let Some(route) = ctx.route().cloned() else { return Ok(()) };
     if let Some(connection) = &ctx.connection {
@@ -51,15 +53,35 @@ pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Reje
     if length.zip(route.limits.body).is_some_and(|(length, most)| length > most) {
         return Err(Rejection::BodyTooLarge);
     }
-    let stream = request.text(&http::header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/grpc"));
-    if !upgrade && !stream && !session.is_body_empty() {
-        ctx.arrival.began = Some(Instant::now());
-        session.set_read_timeout(Some(route.limits.body_idle));
-        if let Some(pace) = &ctx.pace {
-            pace.within(route.limits.body_idle);
-        }
-    }
+    let streams = request.version == http::Version::HTTP_2 && length.is_none() && is_grpc(request);
+    // Without a body an upgrade is free of all this; with one it has to send that first.
+    ctx.arrival.timed = !streams && !session.is_body_empty();
     Ok(())
+}
+
+/// Whether a body is a stream of messages that come when they come.
+fn is_grpc(request: &pingora::http::RequestHeader) -> bool {
+    let kind = request.text(&http::header::CONTENT_TYPE).and_then(|kind| kind.strip_prefix("application/grpc"));
+    kind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
+/// An attempt begins: the body comes from its beginning, out of what was kept of it and from the client.
+pub(super) fn begin_attempt(ctx: &mut Context) {
+    ctx.arrival.bytes = 0;
+    ctx.arrival.kept = None;
+}
+
+/// The upstream is there to take the body: from now on the client is waited for.
+pub(super) fn begin_body(session: &mut Session, ctx: &mut Context) {
+    if !ctx.arrival.timed || ctx.arrival.answered {
+        return;
+    }
+    let Some(idle) = ctx.route().map(|route| route.limits.body_idle) else { return };
+    ctx.arrival.began = Some(Instant::now());
+    session.set_read_timeout(Some(idle));
+    if let Some(pace) = &ctx.pace {
+        pace.within(idle);
+    }
 }
 
 fn check_header(session: &Session, limits: &RouteLimits) -> Result<(), Rejection> {
@@ -92,19 +114,27 @@ pub(super) fn hold_back(body: &mut Option<Bytes>, end: bool, ctx: &mut Context) 
 
 /// Holds a piece of a body against the limits.
 pub(super) fn take(body: Option<&Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
-    let Some(piece) = body else { return Ok(()) };
-    ctx.arrival.bytes += piece.len() as u64;
+    let before = ctx.arrival.bytes;
+    ctx.arrival.bytes += body.map_or(0, |piece| piece.len() as u64);
     let Some(limits) = ctx.route().map(|route| &route.limits) else { return Ok(()) };
     let (most, rate, idle) = (limits.body, limits.body_rate, limits.body_idle);
     if most.is_some_and(|most| ctx.arrival.bytes > most) {
         return Err(error(Rejection::BodyTooLarge));
     }
     let Some(began) = ctx.arrival.began.filter(|_| !ctx.arrival.answered) else { return Ok(()) };
+    let sent = ctx.attempts.exchange.as_ref().map(|(exchange, _)| exchange.bytes_sent());
     if let Some(pace) = &ctx.pace {
-        if end { pace.free() } else { pace.within(idle) }
+        if end {
+            pace.free();
+        } else {
+            pace.watch(ctx.attempts.exchange.as_ref().map(|(exchange, _)| Arc::clone(exchange)), ctx.arrival.bytes);
+            pace.within(idle);
+        }
     }
     let took = began.elapsed();
-    if !end && took > BODY_START && ctx.arrival.bytes < rate.saturating_mul(took.as_secs()) {
+    // As long as the upstream has not taken what came before, it is not the client that is slow.
+    let waits_for_client = sent.is_none_or(|sent| sent >= before);
+    if !end && waits_for_client && took > BODY_START && ctx.arrival.bytes < rate.saturating_mul(took.as_secs()) {
         return Err(error(Rejection::BodyTooSlow));
     }
     Ok(())

@@ -130,7 +130,9 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        limits::answered(session, ctx);
+        if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            limits::answered(session, ctx);
+        }
         if self.lifecycle.is_stopping() {
             session.set_keepalive(None);
         }

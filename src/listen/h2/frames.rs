@@ -11,8 +11,9 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames without use that a client may send at once, and then a second.
 const BURST: u64 = 1_000;
 const A_SECOND: u64 = 200;
-/// A frame without use that is allowed for so many bytes that flow, as windows are updated and round trips measured then.
-const BYTES_A_FRAME: u64 = 512;
+/// Frames without use that are allowed for each DATA frame, in either direction: windows are updated then, and round trips
+/// measured.
+const FOR_DATA: u64 = 3;
 /// Streams that a client may reset at once, then a second, besides one for each that it lets end.
 const RESETS: u64 = 60;
 const RESETS_A_SECOND: u64 = 10;
@@ -27,18 +28,57 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Where in the stream of frames the next byte belongs, and what was counted.
-#[derive(Debug)]
-pub struct Frames {
-    /// Bytes of the preface that are still to come.
-    preface: usize,
+/// Where in a stream of frames the next byte belongs.
+#[derive(Debug, Default)]
+struct Walk {
     header: [u8; 9],
     have: usize,
-    /// Bytes of the payload that are still to come.
-    payload: usize,
+    /// Bytes that are still to come before the next frame.
+    skip: usize,
+}
+
+/// What a walk meets.
+enum Met {
+    /// A frame begins: its length, type and flags.
+    Begin(usize, u8, u8),
+    /// A frame that is not empty ends.
+    End,
+    /// Nothing more for now.
+    Nothing,
+}
+
+impl Walk {
+    /// Goes on to what comes next in `bytes`, and takes what it has passed off them.
+    fn next(&mut self, bytes: &mut &[u8]) -> Met {
+        if self.skip > 0 {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            *bytes = &bytes[skipped..];
+            return if self.skip == 0 { Met::End } else { Met::Nothing };
+        }
+        let wanted = (self.header.len() - self.have).min(bytes.len());
+        self.header[self.have..self.have + wanted].copy_from_slice(&bytes[..wanted]);
+        self.have += wanted;
+        *bytes = &bytes[wanted..];
+        if self.have < self.header.len() {
+            return Met::Nothing;
+        }
+        self.have = 0;
+        let [a, b, c, kind, flags, ..] = self.header;
+        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        Met::Begin(self.skip, kind, flags)
+    }
+}
+
+/// What was counted of a connection.
+#[derive(Debug)]
+pub struct Frames {
+    inbound: Walk,
+    outbound: Walk,
     started: Instant,
     useless: u64,
-    bytes: u64,
+    /// DATA frames in both directions.
+    data: u64,
     opened: u64,
     resets: u64,
     continuations: u32,
@@ -53,13 +93,11 @@ impl Frames {
     #[must_use]
     pub fn new(preface: usize) -> Self {
         Self {
-            preface,
-            header: [0; 9],
-            have: 0,
-            payload: 0,
+            inbound: Walk { skip: preface, ..Walk::default() },
+            outbound: Walk::default(),
             started: Instant::now(),
             useless: 0,
-            bytes: 0,
+            data: 0,
             opened: 0,
             resets: 0,
             continuations: 0,
@@ -74,34 +112,22 @@ impl Frames {
     /// When it is too much of what is of no use.
     pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Rejection> {
         while !bytes.is_empty() {
-            if self.preface > 0 {
-                let skipped = self.preface.min(bytes.len());
-                self.preface -= skipped;
-                bytes = &bytes[skipped..];
-            } else if self.payload > 0 {
-                let skipped = self.payload.min(bytes.len());
-                self.payload -= skipped;
-                bytes = &bytes[skipped..];
-                if self.payload == 0 {
-                    self.end_frame();
-                }
-            } else {
-                let wanted = (self.header.len() - self.have).min(bytes.len());
-                self.header[self.have..self.have + wanted].copy_from_slice(&bytes[..wanted]);
-                self.have += wanted;
-                bytes = &bytes[wanted..];
-                if self.have == self.header.len() {
-                    self.have = 0;
-                    self.begin_frame()?;
-                }
+            match self.inbound.next(&mut bytes) {
+                Met::Begin(length, kind, flags) => self.begin_frame(length, kind, flags)?,
+                Met::End => self.end_frame(),
+                Met::Nothing => {}
             }
         }
         Ok(())
     }
 
-    /// Notes what was sent.
-    pub fn wrote(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
+    /// Counts what is sent.
+    pub fn wrote(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if let Met::Begin(1.., DATA, _) = self.outbound.next(&mut bytes) {
+                self.data += 1;
+            }
+        }
     }
 
     /// When the header block that is open has to be complete.
@@ -110,10 +136,7 @@ impl Frames {
         self.block.map(|since| since + time)
     }
 
-    fn begin_frame(&mut self) -> Result<(), Rejection> {
-        let [a, b, c, kind, flags, ..] = self.header;
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.payload = length;
+    fn begin_frame(&mut self, length: usize, kind: u8, flags: u8) -> Result<(), Rejection> {
         let seconds = self.started.elapsed().as_secs();
         let of_use = match kind {
             DATA => length > 0 || flags & END_STREAM != 0,
@@ -143,11 +166,11 @@ impl Frames {
             _ => false,
         };
         if kind == DATA {
-            self.bytes = self.bytes.saturating_add(length as u64);
+            self.data += u64::from(length > 0);
         }
         if !of_use {
             self.useless += 1;
-            if self.useless > BURST + A_SECOND * seconds + self.opened + self.bytes / BYTES_A_FRAME {
+            if self.useless > BURST + A_SECOND * seconds + self.opened + FOR_DATA * self.data {
                 return Err(Rejection::Http2Flood);
             }
         }

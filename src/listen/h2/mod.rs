@@ -192,6 +192,7 @@ where
             accepted = HttpSession::from_h2_conn(connection, Arc::clone(digest)) => accepted,
             rejection = info.turned_away() => return End::Rejected(rejection),
             () = active.idle(info.listener.http2.idle) => return End::Done,
+            () = makes_room(edge, active, info) => return End::Done,
         };
         match accepted {
             Err(error) => return rejection_of(&error).map_or(End::Gone, End::Rejected),
@@ -213,6 +214,12 @@ where
             }
         }
     }
+}
+
+/// Ready when the connection has no request and others need its place.
+async fn makes_room<A>(edge: &Edge<A>, active: &Active, info: &Connection) {
+    active.idle(super::serve::FRESH).await;
+    edge.needs_room(&info.listener).await;
 }
 
 /// Serves one request.
