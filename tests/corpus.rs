@@ -6,9 +6,12 @@ mod checks;
 
 use std::path::Path;
 
+/// Holds some bytes against what must be true of any.
+type Check = fn(&[u8]);
+
 #[test]
 fn the_corpus_holds() {
-    let targets: [(&str, fn(&[u8])); 7] = [
+    let targets: [(&str, Check); 7] = [
         ("proxy_header", checks::proxy_header),
         ("request", checks::request),
         ("chunks", checks::chunks),

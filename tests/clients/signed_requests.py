@@ -292,6 +292,7 @@ class Web:
 
     def signed(self, signer, method, target, host=None, body=b"", **options):
         headers = signer.headers(method, target, host or self.host, body)
+        headers.update(options.pop("more", {}))
         return self.send(method, target, headers, **({"content": body} | options))
 
     def connect(self):

@@ -218,7 +218,8 @@ def test_bodies_up_to_the_limit_pass(web, manager, chunked):
     def send(length):
         target = f"/v4/limit/{web.scheme}/{web.version}/{chunked}/{length}"
         pieces = (bytes(min(65_536, length - at)) for at in range(0, length, 65_536))
-        options = {"content": pieces} if chunked else {"content": bytes(length)}
+        # In pieces in both forms: the client's HTTP/2 copies the whole of what is left of one piece for each frame.
+        options = {"content": pieces} | ({} if chunked else {"more": {"Content-Length": str(length)}})
         return target, web.signed(Signer(), "POST", target, **options)
 
     target, answer = send(LIMIT)

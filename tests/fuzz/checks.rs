@@ -7,7 +7,7 @@ use pylon::listen::proxy_header::{self, Read};
 use pylon::route::{PathPattern, RequestPath};
 
 /// A PROXY header is read the same in whatever pieces it comes, and never beyond what came.
-pub fn proxy_header(data: &[u8]) {
+pub(crate) fn proxy_header(data: &[u8]) {
     let whole = proxy_header::read(data);
     for end in 0..data.len().min(600) {
         match proxy_header::read(&data[..end]) {
@@ -30,7 +30,7 @@ pub fn proxy_header(data: &[u8]) {
 
 /// A header section is read the same in whatever pieces it comes; what is taken of it is one in origin form, which reads
 /// the same again.
-pub fn request(data: &[u8]) {
+pub(crate) fn request(data: &[u8]) {
     let limits = HeadLimits::default();
     let read = |step: usize| {
         let mut reader = HeadReader::default();
@@ -56,7 +56,7 @@ pub fn request(data: &[u8]) {
 }
 
 /// Chunks end at the same byte in whatever pieces they come.
-pub fn chunks(data: &[u8]) {
+pub(crate) fn chunks(data: &[u8]) {
     let end = |step: usize| {
         let mut body = Body::new(Framing::Chunked);
         let mut at = 0;
@@ -72,7 +72,7 @@ pub fn chunks(data: &[u8]) {
 }
 
 /// Frames are counted the same in whatever pieces they come.
-pub fn frames(data: &[u8]) {
+pub(crate) fn frames(data: &[u8]) {
     let passes = |step: usize| {
         let mut frames = Frames::new(0);
         data.chunks(step).all(|piece| frames.read(piece).is_ok())
@@ -81,7 +81,7 @@ pub fn frames(data: &[u8]) {
 }
 
 /// A path that is accepted stays as it is when it is normalised again, and never climbs.
-pub fn path(data: &[u8]) {
+pub(crate) fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(parsed) = RequestPath::parse(text) {
         let once = parsed.as_str().to_owned();
@@ -92,7 +92,7 @@ pub fn path(data: &[u8]) {
 }
 
 /// A pattern that is accepted says of itself what makes the same one again.
-pub fn pattern(data: &[u8]) {
+pub(crate) fn pattern(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(pattern) = text.parse::<PathPattern>() {
         let again = pattern.to_string().parse::<PathPattern>();
@@ -101,7 +101,7 @@ pub fn pattern(data: &[u8]) {
 }
 
 /// A configuration is taken or refused, and whatever is said of it names a place.
-pub fn config(data: &[u8]) {
+pub(crate) fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(file) = tempfile::NamedTempFile::new() else { return };
     if std::fs::write(file.path(), text).is_err() {
