@@ -147,6 +147,10 @@ impl ProxyHttp for Gateway {
         end: bool,
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
+        if end {
+            // The upstream is done with it: its place is free before the client can ask again.
+            ctx.attempts.entered = None;
+        }
         respond::adapt_body(body, end, ctx).map(|()| None)
     }
 

@@ -113,7 +113,7 @@ class Outcomes:
         self.failures = {}
         self.afterwards = None
         try:
-            with attacked(edge, name, grows=128):
+            with attacked(edge, name, grows=192):
                 threads = [threading.Thread(target=self._run, args=(edge, attack), daemon=True) for attack in attacks]
                 for thread in threads:
                     thread.start()

@@ -1,3 +1,4 @@
+//! Fuzzes `checks::chunks`.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,3 +1,4 @@
+//! Fuzzes `checks::config`.
 #![no_main]
 
 #[path = "../checks.rs"]

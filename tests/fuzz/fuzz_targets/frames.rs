@@ -1,3 +1,4 @@
+//! Fuzzes `checks::frames`.
 #![no_main]
 
 #[path = "../checks.rs"]

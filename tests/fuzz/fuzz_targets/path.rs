@@ -1,3 +1,4 @@
+//! Fuzzes `checks::path`.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,3 +1,4 @@
+//! Fuzzes `checks::pattern`.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,3 +1,4 @@
+//! Fuzzes `checks::proxy_header`.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,3 +1,4 @@
+//! Fuzzes `checks::request`.
 #![no_main]
 
 #[path = "../checks.rs"]
