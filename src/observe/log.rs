@@ -9,10 +9,11 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// When the filter is not one, or a log is running already.
 pub fn start(filter: &str, json: bool) -> Result<(), String> {
-    // Pingora reports as errors what clients do wrong in a handshake and that idle connections end, and what Pylon's own
+    // Pingora and rustls report as errors what clients do wrong in a handshake and that idle connections end, and what Pylon's own
     // lines say with more context.
-    let quiet =
-        format!("{filter},pingora_proxy=error,pingora_core=error,pingora_core::connectors=off,pingora_core::apps=off");
+    let quiet = format!(
+        "{filter},pingora_proxy=error,pingora_core=error,pingora_core::connectors=off,pingora_core::apps=off,rustls=error"
+    );
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => filter,
         _ => quiet,
