@@ -129,6 +129,11 @@ impl Exchange {
         self.careful.load(ORDER) && self.yields.swap(false, ORDER)
     }
 
+    /// Whether the connection may become a tunnel, in which no read is to overtake a write.
+    pub(super) fn may_be_upgraded(&self) -> bool {
+        self.careful.load(ORDER)
+    }
+
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, ORDER);
         self.moved.store(now(), ORDER);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -27,6 +28,11 @@ use tokio::time::{Instant, Sleep};
 pub use exchange::{Exchange, Times, Turn};
 use head::HeadCheck;
 
+/// Of an answer so much is read ahead while a write is blocked.
+const AHEAD: usize = 1024 * 1024;
+/// And so much of it at a time.
+const PIECE: usize = 16 * 1024;
+
 /// A connection, wrapped.
 #[derive(Debug)]
 pub struct Wire {
@@ -36,6 +42,8 @@ pub struct Wire {
     digest: Option<Arc<ProxyDigest>>,
     head: HeadCheck,
     timer: Option<Pin<Box<Sleep>>>,
+    /// What was read while a write was blocked.
+    ahead: BytesMut,
 }
 
 impl Wire {
@@ -47,7 +55,7 @@ impl Wire {
         let header = ResponseHeader::build(200, Some(0)).ok();
         let digest =
             header.map(|header| Arc::new(ProxyDigest::new(Box::new(header), Some(Box::new(Arc::clone(&exchange))))));
-        Self { inner, exchange, digest, head: HeadCheck::default(), timer: None }
+        Self { inner, exchange, digest, head: HeadCheck::default(), timer: None, ahead: BytesMut::new() }
     }
 
     /// The exchange of a connection; `None` for one that is no [`Wire`].
@@ -81,6 +89,25 @@ impl Wire {
         written
     }
 
+    /// Reads ahead while a write is blocked. A server that answers while it reads may itself be blocked until its answer is
+    /// taken, and Pingora takes none of it before its write is done.
+    ///
+    /// An end or an error shows again when it is read, or written, next.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.ahead.len() < AHEAD && !self.exchange.may_be_upgraded() {
+            let mut piece = [0; PIECE];
+            let mut buf = ReadBuf::new(&mut piece);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.received(buf.filled())?;
+                    self.ahead.extend_from_slice(buf.filled());
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the time for what is waited for is over.
     ///
     /// The timer is only ever set back when it fires too early, so that an exchange in time costs no timer.
@@ -109,6 +136,14 @@ impl AsyncRead for Wire {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if !this.ahead.is_empty() {
+            let taken = buf.remaining().min(this.ahead.len());
+            buf.put_slice(&this.ahead.split_to(taken));
+            if this.ahead.is_empty() {
+                this.ahead = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => Poll::Ready(this.received(&buf.filled()[before..])),
@@ -122,6 +157,9 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        if written.is_pending() {
+            this.read_ahead(cx)?;
+        }
         this.wrote(written)
     }
 
@@ -140,6 +178,9 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, pieces);
+        if written.is_pending() {
+            this.read_ahead(cx)?;
+        }
         this.wrote(written)
     }
 
