@@ -1,6 +1,7 @@
 """Limits of connections, of a client and of all; and a process that runs out of file descriptors."""
 
 import contextlib
+import os
 import time
 
 import pytest
@@ -115,7 +116,8 @@ def test_idle_connections_far_beyond_the_limit(narrow, request):
         made = []
         for number in range(700):
             made += opened(narrow, 1, sources[number % 100])
-        assert len(held_on(narrow, "plain")) <= ALL
+        # Each worker may have accepted one more, which waits for its place.
+        assert len(held_on(narrow, "plain")) <= ALL + (os.cpu_count() or 1)
         cut_within(made, 4 * KEEP_ALIVE)
         wait_until(lambda: is_served(narrow), KEEP_ALIVE + SLACK, "a new client is served")
 
