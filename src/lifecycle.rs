@@ -62,6 +62,12 @@ impl Lifecycle {
         self.handed_over.load(Ordering::Relaxed)
     }
 
+    /// Requests under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
     /// Whether the process is stopping: connections close after their request, and probes say not ready.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

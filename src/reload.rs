@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::config::{Env, Loaded, Report, load, load_system};
 use crate::listen::{Listeners, tls_files};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, ReloadResult};
 use crate::snapshot::{Snapshot, compile};
 use crate::upstream::{Resolver, Upstream};
 
@@ -145,6 +145,12 @@ impl Reloader {
         Self { source, started, others, seen, snapshot, listeners, resolver, metrics, one_at_a_time: Mutex::new(()) }
     }
 
+    /// Where the configuration comes from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// The configuration in use.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -158,6 +164,9 @@ impl Reloader {
     pub async fn reload(&self) -> Result<Reloaded, Report> {
         let _turn = self.one_at_a_time.lock().await;
         let result = self.try_reload().await;
+        if let Ok(done) = &result {
+            self.metrics.reloaded(if done.changed { ReloadResult::Changed } else { ReloadResult::Unchanged });
+        }
         match &result {
             Ok(done) if done.changed => tracing::info!(
                 generation = done.generation, hash = %done.hash, certificates = ?done.certificates,
@@ -167,7 +176,7 @@ impl Reloader {
                 hash = %done.hash, needs_restart = ?done.needs_restart, "configuration read, routes unchanged"
             ),
             Err(report) => {
-                self.metrics.reload_ok.set(0);
+                self.metrics.reloaded(ReloadResult::Refused);
                 tracing::error!("configuration refused, the one before stays in use:\n{report}");
             }
         }
@@ -187,7 +196,7 @@ impl Reloader {
         let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
         if snapshot.hash == current.hash && same_pools {
             renewals.apply();
-            self.metrics.config_in_use(&current.hash);
+            self.metrics.config_in_use(current.generation, &current.hash);
             let (hash, changed) = (current.hash.clone(), !certificates.is_empty());
             return Ok(Reloaded { generation: current.generation, hash, changed, certificates, needs_restart });
         }
@@ -197,7 +206,7 @@ impl Reloader {
         renewals.apply();
         self.snapshot.store(Arc::clone(&snapshot));
         current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
-        self.metrics.config_in_use(&hash);
+        self.metrics.config_in_use(generation, &hash);
         Ok(Reloaded { generation, hash, changed: true, certificates, needs_restart })
     }
 
@@ -275,7 +284,8 @@ fn changed_process_keys(started: &Loaded, now: &Loaded) -> Vec<&'static str> {
         let process = serde_yaml::to_value(&loaded.process).unwrap_or_default();
         process.get(key).map(|value| serde_yaml::to_string(value).unwrap_or_default())
     };
-    let keys = ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "resolver"];
+    let keys =
+        ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "recorder", "tracing", "resolver"];
     keys.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
 }
 

@@ -1,5 +1,7 @@
 //! The operator's port: probes, metrics, routes, reload. Loopback only.
 
+mod gather;
+
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -10,8 +12,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+pub use gather::Sources;
+
 use crate::lifecycle::Lifecycle;
-use crate::observe::Metrics;
+use crate::observe::Exposition;
 use crate::reload::Reloader;
 use crate::snapshot::Action;
 
@@ -20,8 +24,8 @@ use crate::snapshot::Action;
 pub struct Admin {
     /// Reloads, and knows the configuration in use.
     pub reloader: Arc<Reloader>,
-    /// What is counted.
-    pub metrics: Metrics,
+    /// Where things are counted.
+    pub sources: Sources,
     /// Whether the process is stopping.
     pub lifecycle: Arc<Lifecycle>,
 }
@@ -66,7 +70,10 @@ async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.text()).into_response()
+    {
+        let body = Exposition::Text.encode(&admin.sources.families());
+        ([(header::CONTENT_TYPE, Exposition::Text.media_type())], body).into_response()
+    }
 }
 
 async fn routes(State(admin): State<Admin>) -> Json<serde_json::Value> {

@@ -266,6 +266,8 @@ impl Explained<'_> {
             authority: &authority,
             values: self.decision.values(found, self.request),
             request_id: HeaderValue::from_static("(new for each request)"),
+            traceparent: HeaderValue::from_static("(new for each request)"),
+            traced_by_client: false,
         };
         forward.outward(&mut headers, outward);
         Some((url, headers))
