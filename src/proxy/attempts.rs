@@ -3,17 +3,21 @@
 //! The rule that no fault may break: a request that is not idempotent (RFC 9110 §9.2.2) is never sent a second time,
 //! unless the first server said that it did not process it, or cannot have had the whole of it.
 
-use std::io;
+mod failure;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::Context;
+pub(super) use failure::{in_words, outcome};
+use failure::{is_answered_wrongly, is_closed, is_closed_h2, is_not_believed, is_refused_stream};
+
 use super::record::between;
 use crate::observe::{Attempt, Outcome};
 use crate::snapshot::Target;
@@ -307,77 +311,4 @@ pub(super) fn answered(session: &Session, ctx: &mut Context, status: StatusCode)
         && is_in_budget(ctx);
     ctx.attempts.turned_down = again;
     again
-}
-
-/// The error of the system at the bottom of an error.
-fn system_error(error: &Error) -> Option<&io::Error> {
-    error.root_cause().downcast_ref::<io::Error>()
-}
-
-/// Whether the server was found to be another one, or to speak another protocol, than is configured; nothing was sent then.
-fn is_not_believed(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::InvalidCert | ErrorType::Custom("protocol"))
-}
-
-/// Whether the connection was closed or reset.
-fn is_closed(error: &Error) -> bool {
-    match error.etype() {
-        ErrorType::ConnectionClosed => true,
-        ErrorType::ReadError | ErrorType::WriteError => system_error(error).is_some_and(|cause| {
-            matches!(
-                cause.kind(),
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::NotConnected
-            )
-        }),
-        _ => false,
-    }
-}
-
-/// Whether an HTTP/2 server said that it did not process the request: `REFUSED_STREAM`, or a `GOAWAY` before it
-/// (RFC 9113 §6.8, §8.7). Pingora says so by the type and the decision together.
-fn is_refused_stream(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::H2Error) && matches!(error.retry, RetryType::Decided(true))
-}
-
-/// Whether an HTTP/2 connection broke under the request.
-fn is_closed_h2(error: &Error) -> bool {
-    matches!(error.retry, RetryType::ReusedOnly) && error.root_cause().is::<h2::Error>()
-}
-
-/// Whether the server answered what is no answer; it would do so again.
-fn is_answered_wrongly(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2)
-        || system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
-}
-
-/// How a request ends that fails so before its answer.
-pub(super) fn outcome(error: &Error) -> Outcome {
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Outcome::ConnectTimeout,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => Outcome::TlsFailed,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError => Outcome::ConnectFailed,
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::UpstreamTimeout,
-        ErrorType::Custom("deadline") => Outcome::RequestTimeout,
-        _ if system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) => {
-            if in_words(error).contains("whole request") { Outcome::RequestTimeout } else { Outcome::UpstreamTimeout }
-        }
-        _ => Outcome::UpstreamBroken,
-    }
-}
-
-/// An error in few words, for the log.
-pub(super) fn in_words(error: &Error) -> String {
-    let said = system_error(error).filter(|cause| cause.raw_os_error().is_none());
-    match said {
-        Some(cause) => cause.to_string(),
-        None => error.to_string(),
-    }
 }

@@ -25,7 +25,7 @@ const CATCH_UP: Duration = Duration::from_millis(500);
 struct Ended {
     id: HeaderValue,
     trace: TraceContext,
-    ended: SystemTime,
+    at: SystemTime,
     client: IpAddr,
     connection: Option<Arc<Connection>>,
     version: Version,
@@ -74,7 +74,7 @@ impl Journal {
                 || {
                     let mut pass = pass.borrow_mut();
                     // They come by thread; lines stand in the order in which requests ended.
-                    pass.sort_by_key(|ended| ended.ended);
+                    pass.sort_by_key(|ended| ended.at);
                     let records = pass.drain(..).map(|ended| {
                         let record = Arc::new(Record::from(*ended));
                         complain(&record);
@@ -101,7 +101,7 @@ impl Journal {
         self.queue.push(Box::new(Ended {
             id: ctx.request_id.clone(),
             trace: ctx.trace,
-            ended: SystemTime::now(),
+            at: SystemTime::now(),
             client: ctx.client.address,
             version: request.version,
             method: request.method.clone(),
@@ -144,7 +144,7 @@ impl From<Ended> for Record {
         Self {
             id: boxed(ended.id.as_bytes()),
             trace: ended.trace,
-            time: ended.ended.checked_sub(ended.took).unwrap_or(ended.ended),
+            time: ended.at.checked_sub(ended.took).unwrap_or(ended.at),
             client: ended.client,
             user: tls.and_then(|tls| tls.identity.as_ref()).map(|identity| identity.subject.as_str().into()),
             version: ended.version,

@@ -49,7 +49,7 @@ impl Recording {
         let tracing = &loaded.process.tracing;
         let exporter = tracing.otlp.as_ref().map(|otlp| {
             TraceExporter::start(TraceOptions {
-                otlp: otlp.to_string(),
+                otlp: otlp.clone(),
                 authorization: tracing.authorization.as_ref().map(|secret| secret.expose().to_owned()),
                 service: tracing.service.clone().unwrap_or_else(|| "pylon".to_owned()),
                 secrets,
