@@ -34,6 +34,7 @@ test: build-tools test-tools python
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/faults
 	@cd tests/edge && PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 ../../$(PYTHON) -m pytest -q
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/edge_attacks
+	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/observe
 
 # --all-targets in the build too: the same features as in the tests, so that nothing is compiled twice.
 lint: build-tools lint-tools

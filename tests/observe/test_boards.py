@@ -159,17 +159,6 @@ def test_links_lead_to_dashboards_and_variables_that_there_are(board):
         assert carried | set(re.findall(r"var-(\w+)=", url)) <= set(by_uid[target]), title
 
 
-@each_board
-def test_links_carry_labels_that_the_series_have(board):
-    for panel in boards.panels(board):
-        urls = [one["url"] for one in panel["fieldConfig"]["defaults"].get("links", [])]
-        for label in {label for url in urls for label in re.findall(r"__field\.labels\.(\w+)", url)}:
-            for target in panel["targets"]:
-                by = re.findall(r"by \(([^)]*)\)", target["expr"])
-                raw = not by or "topk" in target["expr"] and len(by) == 0 or target["expr"].startswith("job_")
-                assert raw or any(label in one.split(", ") for one in by), (panel["title"], label)
-
-
 def test_every_metric_is_shown_somewhere():
     shown = {boards.family(name) for query in boards.all_queries() for name in boards.metrics(query.text)}
     assert set(manual.metrics()) - shown == set()
