@@ -125,6 +125,11 @@ class Console:
         """Presses keys, wherever the focus is."""
         self.driver.switch_to.active_element.send_keys(*keys)
 
+    def press(self, selector):
+        """Goes to an element and presses it, wherever it is on the page."""
+        self.run("arguments[0].focus()", self.one(selector))
+        self.keys(Keys.ENTER)
+
     def focused(self, property="id"):
         return self.run("return document.activeElement?.[arguments[0]] ?? ''", property)
 

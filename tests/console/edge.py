@@ -26,7 +26,9 @@ class Edge(Program):
         """Replaces the configuration; Pylon takes it over by itself or when it is told to."""
         admin = {"address": self.authority} | ({"token": self.token} if self.token else {})
         whole = {"listeners": [{"address": f"127.0.0.1:{self.ports[0]}"}], "admin": admin} | config
-        self.file.write_text(json.dumps(whole))
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps(whole))
+        new.replace(self.file)
 
     def api(self, path, body=None):
         """What the API says, as a client on this machine sees it."""

@@ -107,7 +107,7 @@ def test_hostile_texts_are_shown_as_texts(console, edge, keep):
     console.one("#explain-url").send_keys("http://x/%3Cb%3E/y\n")
     console.until_text("#explain-summary", "<img src=x")
     console.until_text("#explain-result", "<script>")
-    console.run("document.querySelector('#routes-table button').click()")
+    console.run("document.querySelector('#routes-table tbody button').click()")
     console.until_text("#detail-body", "<img src=x")
     console.run(f"location.hash = '#why={identity}'")
     console.until_text("#detail-body", r"(?s)attempt.*127\.0\.0\.1:9<img src=x.*<script>")

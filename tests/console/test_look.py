@@ -124,9 +124,18 @@ def test_every_control_has_a_name_and_headings_are_in_order(console, busy):
     assert all(below <= above + 1 for above, below in itertools.pairwise(levels)), levels
     for landmark in ["banner", "navigation", "main"]:
         assert [one.aria_role for one in console.all("header.top, nav, main")].count(landmark) == 1, landmark
-    for table in console.all("table"):
-        assert table.aria_role == "table"
     assert console.all("#result[role=status], #findings[aria-live=polite], #trouble-text[role=alert], #state[role=status]")[3:]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_tables_are_tables_for_a_screen_reader_even_as_cards(console, busy, size):
+    console.look(size)
+    tables = [table for table in console.all("table") if table.is_displayed()]
+    assert len(tables) >= 5
+    for table in tables:
+        assert table.aria_role == "table"
+        assert [row.aria_role for row in table.find_elements("css selector", "tbody tr")[:3]].count("row") >= 1
+        assert table.find_element("css selector", "tbody td").aria_role == "cell"
 
 
 def test_the_keyboard_comes_everywhere_and_is_seen_there(console, busy):
@@ -176,7 +185,7 @@ def test_pictures(console, busy):
     client = threading.Thread(target=traffic, args=(busy, stop))
     client.start()
     try:
-        console.until(lambda: console.run("return model.graph.length") > 30, "a minute of numbers", 90)
+        console.until(lambda: console.one(".spark .first").get_attribute("d").count("L") > 30, "a minute of numbers", 90)
     finally:
         for name, (size, dark) in PICTURES.items():
             console.look(size, dark=dark)
