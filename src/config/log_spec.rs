@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::read::{OneOrMany, StringOr};
-use super::value::{Percent, Secret, ValueError, scalar, serialize_as_text};
+use super::value::{HttpUrl, Percent, Scheme, Secret, ValueError, scalar, serialize_as_text};
 
 /// What is logged, and where. The levels can be changed live, with `pylon log-level`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -59,9 +59,9 @@ pub struct AuditLogSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct RecorderSpec {
     /// How many requests, 0 to 1000000; default 1024.
-    pub requests: Option<u32>,
+    pub requests: Option<RecordCount>,
     /// How many of those that failed, 0 to 1000000; they are kept when the others are gone. Default 1024.
-    pub failures: Option<u32>,
+    pub failures: Option<RecordCount>,
 }
 
 /// Traces: W3C `traceparent` goes to upstreams always; spans are exported where `otlp` is set.
@@ -69,7 +69,7 @@ pub struct RecorderSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct TracingSpec {
     /// The collector's base URL, `http://127.0.0.1:4318`: spans go to `/v1/traces` there (OTLP over HTTP, in JSON).
-    pub otlp: Option<String>,
+    pub otlp: Option<CollectorUrl>,
     /// The value of an `Authorization` header for it.
     pub authorization: Option<Secret>,
     /// The share of traces that is exported, of those that Pylon begins; callers that are trusted decide about theirs.
@@ -78,6 +78,68 @@ pub struct TracingSpec {
     /// The name of the service in traces; default `pylon`.
     pub service: Option<String>,
 }
+
+/// How many records are kept, 0 to 1000000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordCount(pub usize);
+
+impl fmt::Display for RecordCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for RecordCount {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let count = text.trim().parse().ok().filter(|count| *count <= 1_000_000);
+        let refused = || ValueError::new(format!("{text:?} is not a count of records; write one from 0 to 1000000"));
+        count.map(Self).ok_or_else(refused)
+    }
+}
+
+scalar!(RecordCount, "a count of records", {
+    "description": "How many records are kept, 0 to 1000000.",
+    "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 1_000_000 }, { "type": "string" }],
+});
+
+impl Serialize for RecordCount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0 as u64)
+    }
+}
+
+/// The base URL of a collector of traces, which is spoken to without TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorUrl(pub String);
+
+impl fmt::Display for CollectorUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for CollectorUrl {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let url: HttpUrl = text.parse()?;
+        if url.scheme() == Scheme::Https {
+            let message = "a collector is spoken to without TLS, on this machine or in a network of yours; write \
+                           http://127.0.0.1:4318";
+            return Err(ValueError::new(message));
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+scalar!(CollectorUrl, "a URL such as http://127.0.0.1:4318", {
+    "description": "The base URL of a collector of traces.",
+    "type": "string",
+    "examples": ["http://127.0.0.1:4318"],
+});
+serialize_as_text!(CollectorUrl);
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::config::value::Percent;
-use crate::config::{AccessLogFormat, Loaded, LogFormat, LogLevel, LogTarget, of_all};
+use crate::config::{AccessLogFormat, Loaded, LogFormat, LogLevel, LogTarget, RecordCount, of_all};
 use crate::observe::{AccessFormat, Kept, Level, LogOptions, Logs, Recorder, Target, TraceExporter, TraceOptions};
 use crate::proxy::Journal;
 
-/// Of so many records the last are kept at most.
-const MOST_KEPT: u32 = 1_000_000;
 /// The share of traces that is exported where nothing is said.
 const TRACED: Percent = Percent::new(1);
 
@@ -39,7 +37,7 @@ impl Recording {
         let secrets = options.secrets.clone();
         let logs = Logs::start(options).map_err(StartError::System)?;
         let spec = &loaded.process.recorder;
-        let kept = |count: Option<u32>, default: usize| count.map_or(default, |count| count.min(MOST_KEPT) as usize);
+        let kept = |count: Option<RecordCount>, default: usize| count.map_or(default, |count| count.0);
         let default = Kept::default();
         let recorder = Arc::new(Recorder::new(Kept {
             requests: kept(spec.requests, default.requests),
@@ -49,7 +47,7 @@ impl Recording {
         let tracing = &loaded.process.tracing;
         let exporter = tracing.otlp.as_ref().map(|otlp| {
             TraceExporter::start(TraceOptions {
-                otlp: otlp.clone(),
+                otlp: otlp.0.clone(),
                 authorization: tracing.authorization.as_ref().map(|secret| secret.expose().to_owned()),
                 service: tracing.service.clone().unwrap_or_else(|| "pylon".to_owned()),
                 secrets,
