@@ -153,6 +153,7 @@ impl Process {
             listeners: Arc::clone(&self.listeners),
             lifecycle: Arc::clone(&self.lifecycle),
             logs: Arc::clone(&self.recording.logs),
+            journal: self.recording.journal.clone(),
             recorder: Arc::clone(&self.recording.recorder),
             exporter: self.recording.exporter.clone(),
             workers: self.workers(),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::{Family, Logs, Metrics, PoolFamilies, Recorder, RouteTotals, TraceExporter, Usage};
+use crate::proxy::Journal;
 use crate::reload::Reloader;
 use crate::upstream::Sockets;
 
@@ -23,6 +24,8 @@ pub struct Sources {
     pub lifecycle: Arc<Lifecycle>,
     /// The log channels.
     pub logs: Arc<Logs>,
+    /// Where requests go that have ended.
+    pub journal: Journal,
     /// The last requests.
     pub recorder: Arc<Recorder>,
     /// Where traces go.
@@ -44,6 +47,12 @@ impl Sources {
         snapshot.upstreams().iter().for_each(|upstream| upstream.sample(&mut |pool| pools.push(pool)));
         families.extend(pools.into_vec());
         families.extend(self.logs.families());
+        let mut unrecorded = Family::counter(
+            "pylon_records_dropped_total",
+            "Requests that were not recorded, as there were too many: neither logged nor kept.",
+        );
+        unrecorded.push_count(&[], self.journal.dropped());
+        families.push(unrecorded);
         families.extend(self.exporter.iter().flat_map(|exporter| exporter.families()));
         let mut certificates = Family::gauge(
             "pylon_tls_cert_not_after_timestamp_seconds",

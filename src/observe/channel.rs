@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::queue::Queue;
 
@@ -15,6 +15,9 @@ use super::queue::Queue;
 const WAITING: usize = 16 * 1024;
 /// So many bytes are written at a time.
 const PIECE: usize = 64 * 1024;
+
+/// After a write that failed, lines are dropped for this long before the next try.
+const REST: Duration = Duration::from_millis(500);
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +102,10 @@ impl<T: Send + 'static> Channel<T> {
             };
             reader.read(
                 |item| {
+                    if sink.borrow().rests() {
+                        of_thread.lost.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
                     let mut buffer = buffer.borrow_mut();
                     format(&mut buffer, item);
                     if buffer.len() >= PIECE {
@@ -148,6 +155,8 @@ struct Sink {
     file: File,
     /// Whether the last write ended within a line.
     torn: bool,
+    /// Until when nothing is written, as the last write failed.
+    rests_until: Option<Instant>,
 }
 
 impl Sink {
@@ -158,7 +167,7 @@ impl Sink {
             Target::Stdout => io::stdout().as_fd().try_clone_to_owned()?.into(),
             Target::Stderr => io::stderr().as_fd().try_clone_to_owned()?.into(),
         };
-        Ok(Self { file, torn: false })
+        Ok(Self { file, torn: false, rests_until: None })
     }
 
     fn reopen(&mut self, shared: &Shared) {
@@ -166,13 +175,18 @@ impl Sink {
         match open(path) {
             Ok(file) => {
                 self.file = file;
-                self.torn = false;
+                (self.torn, self.rests_until) = (false, None);
             }
             Err(error) => {
                 shared.errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(path = %path.display(), %error, "the log cannot be opened anew; the old file is kept");
             }
         }
+    }
+
+    /// Whether lines are not worth making.
+    fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Writes whole lines, as many as the target takes.
@@ -191,6 +205,7 @@ impl Sink {
         }
         let lost = memchr::memchr_iter(b'\n', left).count();
         let all = memchr::memchr_iter(b'\n', lines).count();
+        self.rests_until = (lost > 0).then(|| Instant::now() + REST);
         if lost > 0 {
             shared.errors.fetch_add(1, Ordering::Relaxed);
             let written = &lines[..lines.len() - left.len()];
