@@ -51,3 +51,16 @@ def pytest_runtest_makereport():
         for program in Program.running:
             report.sections.append((f"log of {program.name}", program.tail()))
     return report
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """Starts programs that live as long as a test: `start(Pylon, {...})`."""
+    with contextlib.ExitStack() as stack:
+
+        def launch(kind, *arguments, **options):
+            program = kind(tmp_path_factory.mktemp(kind.__name__.lower()), *arguments, **options)
+            stack.callback(program.stop)
+            return program
+
+        yield launch

@@ -18,7 +18,7 @@ BODY = b"x" * 20_000
 
 
 class Server(Upstream):
-    """Answers by the path: `/slow` late, `/fails` with 503, `/breaks` not at all, all else with a body."""
+    """Answers by the path: `/slow` late, `/status/NNN` so, `/fails` with 503, `/breaks` not at all, all else with a body."""
 
     def serve(self, connection):
         leave = threading.Event()
@@ -29,10 +29,12 @@ class Server(Upstream):
                 return
             if path == b"/slow":
                 leave.wait(0.15)
-            status = b"503 Service Unavailable" if path == b"/fails" else b"200 OK"
-            connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status, len(BODY)))
+            status = path.removeprefix(b"/status/") if path.startswith(b"/status/") else b"503" if path == b"/fails" else b"200"
+            body = b"" if status == b"204" else BODY
+            length = b"Content-Length: %d\r\n" % len(body) if body else b""
+            connection.sendall(b"HTTP/1.1 %b Status\r\n%b\r\n" % (status, length))
             if method != b"HEAD":
-                connection.sendall(BODY)
+                connection.sendall(body)
 
     @staticmethod
     def request(connection):

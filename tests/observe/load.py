@@ -97,7 +97,7 @@ def wrong(edge):
         assert peer.ask("/small/x", "Content-Length: 99", method="POST").status == 413
         yield
     with Peer(edge.ports["https"]) as peer:
-        peer.send(b"this is no TLS at all\r\n\r\n")
+        peer.send(b"\x16\x03\x01\x00\x05hello")  # a record of TLS with no message in it
         with contextlib.suppress(OSError):
             peer.file.read()
         yield
