@@ -1,6 +1,5 @@
 """One instance whose metrics are read as numbers."""
 
-import contextlib
 import math
 
 import requests
@@ -17,32 +16,25 @@ class Counted(Edge):
         super().__init__(directory, listeners or {"http": {}}, **config)
         self.url = f"http://{self.authority('http')}" if "http" in self.ports else None
 
-    def samples(self, name, **labels):
+    def samples(self, metric, /, **labels):
         """The samples of this name that have these labels."""
         text = requests.get(f"http://{self.admin}/metrics", timeout=10).text
-        found = [one for family in text_string_to_metric_families(text) for one in family.samples if one.name == name]
+        found = [one for family in text_string_to_metric_families(text) for one in family.samples if one.name == metric]
         return [one for one in found if labels.items() <= one.labels.items()]
 
-    def value(self, name, **labels):
+    def value(self, metric, /, **labels):
         """Their sum; nothing, where there are none."""
-        found = self.samples(name, **labels)
+        found = self.samples(metric, **labels)
         return math.fsum(one.value for one in found) if found else None
 
-    def becomes(self, wanted, name, **labels):
+    def becomes(self, wanted, metric, /, **labels):
         """Waits until the value is this one: requests are counted when they have ended."""
         try:
-            wait_until(lambda: self.value(name, **labels) == wanted, 8)
+            wait_until(lambda: self.value(metric, **labels) == wanted, 8)
         except TimeoutError:
-            raise AssertionError(f"{name} {labels} is {self.value(name, **labels)}, not {wanted}") from None
+            raise AssertionError(f"{metric} {labels} is {self.value(metric, **labels)}, not {wanted}") from None
 
-    def grows(self, name, **labels):
+    def grows(self, metric, /, **labels):
         """Waits until the value is more than it is now."""
-        before = self.value(name, **labels) or 0
-        wait_until(lambda: (self.value(name, **labels) or 0) > before, 8, f"{name} {labels} is more than {before}")
-
-    @contextlib.contextmanager
-    def counts(self, number, name, **labels):
-        """Within it the value rises by just as much."""
-        before = self.value(name, **labels) or 0
-        yield
-        self.becomes(before + number, name, **labels)
+        before = self.value(metric, **labels) or 0
+        wait_until(lambda: (self.value(metric, **labels) or 0) > before, 8, f"{metric} {labels} is more than {before}")
