@@ -38,8 +38,12 @@ def prometheus(started, fleet, tmp_path_factory):
     """A Prometheus that has seen them for a while, reloads among it."""
     program = Prometheus(tmp_path_factory.mktemp("prometheus"), [edge.admin for edge in fleet.edges])
     started.callback(program.stop)
-    seen = lambda: [n for _, [n] in program.query('count_over_time(pylon_draining{job="pylon"}[1m])') if n >= 4]  # noqa: E731
-    wait_until(lambda: len(seen()) == 2, 30, "Prometheus reads the metrics of both")
+
+    def has_seen_both():
+        scrapes = program.query("count_over_time(pylon_draining[1m])")
+        return len(scrapes) == 2 and all(count >= 4 for _, [count] in scrapes)
+
+    wait_until(has_seen_both, 30, "Prometheus reads the metrics of both")
     fleet.reload()
     return program
 

@@ -12,7 +12,9 @@ import manual
 BOARDS = boards.boards()
 PANELS = [(board["uid"], panel) for board in BOARDS for panel in boards.panels(board)]
 each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
-each_panel = pytest.mark.parametrize("panel", [panel for _, panel in PANELS], ids=[f"{uid}: {one['title']}" for uid, one in PANELS])
+each_panel = pytest.mark.parametrize(
+    "panel", [panel for _, panel in PANELS], ids=[f"{uid}: {panel['title']}" for uid, panel in PANELS]
+)
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -129,7 +131,8 @@ def test_variables_are_matched_as_regular_expressions():
     for query in boards.all_queries():
         for operator in re.findall(r'(\S\S?)"\$\w+"', query.text):
             assert operator == "=~", query
-        assert query.text.count("$") == len(re.findall(r'=~"\$\w+"|\[\$__(?:rate_interval|range)\]|"\$\{1\}xx"', query.text)), query
+        known = re.findall(r'=~"\$\w+"|\[\$__(?:rate_interval|range)\]|"\$\{1\}xx"', query.text)
+        assert query.text.count("$") == len(known), query
 
 
 def test_rates_follow_the_interval_of_the_panel():

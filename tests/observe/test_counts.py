@@ -137,21 +137,23 @@ def test_bytes_count_while_they_flow(edge, gated):
         assert peer.answer().body.endswith(b"end")
 
 
+def on_the_wire(edge):
+    """All bytes, by metric and side."""
+    return {(name, side): edge.value(name, side=side) for name in (RECEIVED, SENT) for side in ("client", "upstream")}
+
+
 def test_websockets(edge, gated):
     with Peer(edge.ports["http"]) as peer:
         assert peer.ask("/gated/ws", "Connection: Upgrade", "Upgrade: websocket").status == 101
         edge.becomes(1, "pylon_http_requests_in_flight", route="gated")
-        before = [edge.value(name, side=side) for name in (RECEIVED, SENT) for side in ("client", "upstream")]
+        before = on_the_wire(edge)
         for _ in range(10):
             peer.send(b"x" * 1000)
             assert len(peer.file.read(1000)) == 1000
         wait_until(
-            lambda: all(
-                edge.value(name, side=side) >= value + 10_000
-                for (name, side), value in zip([(n, s) for n in (RECEIVED, SENT) for s in ("client", "upstream")], before, strict=True)
-            ),
+            lambda: all(now >= before[which] + 10_000 for which, now in on_the_wire(edge).items()),
             8,
-            "the bytes of a WebSocket",
+            "the bytes of a WebSocket are counted while it is open",
         )
     edge.becomes(1, OUTCOMES, route="gated", outcome="upgraded")
     edge.becomes(1, REQUESTS, route="gated", code="101")
@@ -160,11 +162,11 @@ def test_websockets(edge, gated):
 
 
 def test_bytes_on_the_wire(edge):
-    before = {(name, side): edge.value(name, side=side) for name in (RECEIVED, SENT) for side in ("client", "upstream")}
+    before = on_the_wire(edge)
     requests.post(f"{edge.url}/good/x", data=b"y" * 50_000, timeout=5)
     for (name, side), value in before.items():
         body = 50_000 if (name, side) in ((RECEIVED, "client"), (SENT, "upstream")) else len(BODY)
-        wait_until(lambda name=name, side=side, least=value + body: edge.value(name, side=side) > least, 8, f"{name} {side}")
+        wait_until(lambda which=(name, side), least=value + body: on_the_wire(edge)[which] > least, 8, f"{name} {side}")
         assert edge.value(name, side=side) < value + body + 3000
 
 

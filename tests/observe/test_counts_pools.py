@@ -127,7 +127,8 @@ def test_an_empty_pool(start, server):
 
 
 def test_a_breaker(launch, server):
-    edge = launch(server.url, breaker={"minimum_requests": 3, "window": "10s", "open": "60s"}, ejection={"enabled": False})
+    breaker = {"minimum_requests": 3, "window": "10s", "open": "60s"}
+    edge = launch(server.url, breaker=breaker, ejection={"enabled": False})
     edge.becomes(0, "pylon_upstream_breaker_open", upstream="pool")
     assert ask(edge, "/pool/breaks", 5)[-1] == 503
     edge.becomes(1, "pylon_upstream_breaker_open", upstream="pool")

@@ -36,21 +36,31 @@ def ask(edge, times=1):
 
 def test_the_process(edge):
     proc = pathlib.Path(f"/proc/{edge.process.pid}")
-    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
-    assert abs(edge.value("process_open_fds") - len(list((proc / "fd").iterdir()))) < 8
+
+    def status(key):
+        [line] = [line for line in (proc / "status").read_text().splitlines() if line.startswith(f"{key}:")]
+        return int(line.split()[1])
+
+    def agrees(metric, actual, share):
+        """Polled: a process that has just started changes from one look to the next."""
+        wait_until(lambda: abs(edge.value(metric) / actual() - 1) <= share, 8, f"{metric} is {actual()}")
+
+    agrees("process_open_fds", lambda: len(list((proc / "fd").iterdir())), 0.1)
+    agrees("process_threads", lambda: status("Threads"), 0)
+    agrees("process_resident_memory_bytes", lambda: status("VmRSS") * 1024, 0.1)
+    agrees("process_virtual_memory_bytes", lambda: status("VmSize") * 1024, 0.1)
     assert edge.value("process_max_fds") == resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE)[0]
-    assert abs(edge.value("process_threads") - int(status["Threads"])) < 8
-    assert abs(edge.value("process_resident_memory_bytes") / 1024 / int(status["VmRSS"].split()[0]) - 1) < 0.3
-    assert abs(edge.value("process_virtual_memory_bytes") / 1024 / int(status["VmSize"].split()[0]) - 1) < 0.3
+    agrees("process_start_time_seconds", lambda: time.time() - edge.value("pylon_uptime_seconds"), 1e-8)  # 18 seconds
+    edge.grows("pylon_uptime_seconds")
+    before = edge.value("process_cpu_seconds_total")
+    wait_until(lambda: ask(edge, 50) or edge.value("process_cpu_seconds_total") > before, 20, "it uses CPU")
+
+
+def test_what_the_process_may_use(edge):
     assert edge.value("pylon_workers") == 2
     assert 0 < edge.value("pylon_cpu_limit") <= os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert edge.value("process_resident_memory_bytes") < edge.value("pylon_memory_limit_bytes") <= memory
-    began = edge.value("process_start_time_seconds")
-    assert abs(time.time() - began - edge.value("pylon_uptime_seconds")) < 5
-    edge.grows("pylon_uptime_seconds")
-    before = edge.value("process_cpu_seconds_total")
-    wait_until(lambda: ask(edge, 50) or edge.value("process_cpu_seconds_total") > before, 20, "it uses CPU")
 
 
 def test_the_version(edge):
@@ -116,7 +126,8 @@ def test_certificates(start, tmp_path):
 
     def ends(file):
         pem = pathlib.Path(site.file(file)).read_bytes()
-        return x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :]).not_valid_after_utc.timestamp()
+        certificate = x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+        return certificate.not_valid_after_utc.timestamp()
 
     listener = edge.authority("https")
     edge.becomes(ends("one"), name, listener=listener, name="one.test")
@@ -187,9 +198,8 @@ def drained(reader):
 def test_traces(start, alive):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     with running(server) as collector:
-        edge = start(
-            Counted, routes=[ANSWER], tracing={"otlp": collector if alive else f"http://127.0.0.1:{free_port()}", "sample": "100%"}
-        )
+        address = collector if alive else f"http://127.0.0.1:{free_port()}"
+        edge = start(Counted, routes=[ANSWER], tracing={"otlp": address, "sample": "100%"})
         ask(edge, 10)
         wanted, other = ("exported", "dropped") if alive else ("dropped", "exported")
         wait_until(lambda: edge.value(f"pylon_traces_{wanted}_total"), 30, f"traces are {wanted}")
