@@ -131,6 +131,14 @@ impl Loaded {
     /// # Errors
     /// When it cannot be written as YAML: a fault of this program.
     pub fn effective(&self) -> Result<String, serde_yaml::Error> {
+        serde_yaml::to_string(&self.effective_value()?)
+    }
+
+    /// The same as a value.
+    ///
+    /// # Errors
+    /// When it cannot be written as YAML: a fault of this program.
+    pub fn effective_value(&self) -> Result<serde_yaml::Value, serde_yaml::Error> {
         #[derive(Serialize)]
         struct Effective<'a> {
             listeners: Vec<&'a ListenerSpec>,
@@ -160,7 +168,7 @@ impl Loaded {
         }
         prune(&mut value);
         self.redact_value(&mut value);
-        serde_yaml::to_string(&value)
+        Ok(value)
     }
 
     pub(super) fn routing(&self) -> Routing<'_> {
