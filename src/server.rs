@@ -17,7 +17,7 @@ use pingora_proxy::{HttpProxy, ProcessCustomSession, ProxyServiceBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::config::{Loaded, LogFormat, Workers};
 use crate::lifecycle::Lifecycle;
 use signals::Signals;
@@ -135,7 +135,9 @@ impl Process {
     }
 
     fn start_admin(&self, socket: std::net::TcpListener, metrics: Metrics) -> Result<(), StartError> {
-        let admin = Admin { reloader: Arc::clone(&self.reloader), metrics, lifecycle: Arc::clone(&self.lifecycle) };
+        let (reloader, lifecycle) = (Arc::clone(&self.reloader), Arc::clone(&self.lifecycle));
+        let admin = Admin::new(admin::Parts { reloader, metrics, lifecycle })
+            .ok_or_else(|| StartError::System("admin: the system gives no random numbers".to_owned()))?;
         let socket = self.control.block_on(async { tokio::net::TcpListener::from_std(socket) });
         let socket = socket.map_err(|error| StartError::System(format!("admin: {error}")))?;
         self.control.spawn(admin.serve(socket));

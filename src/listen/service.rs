@@ -101,6 +101,7 @@ where
                 tasks.spawn(accept(Arc::clone(&edge), Arc::clone(&socket), Arc::clone(&listener)));
             }
         }
+        self.lifecycle.serve();
         if let Some(Err(error)) = self.taken.take().map(super::takeover::Taken::ready) {
             tracing::warn!(%error, "the process before this one does not hear that this one serves");
         }

@@ -3,6 +3,7 @@
 mod compile;
 mod decide;
 mod limits;
+mod named;
 mod outward;
 mod patience;
 mod route;

@@ -73,6 +73,17 @@ impl Upstream {
         }
     }
 
+    /// Why requests to this pool cannot go well, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        let roster = self.roster.load();
+        if roster.all.is_empty() {
+            Some("no address is known")
+        } else {
+            roster.panic.then_some("no endpoint is usable")
+        }
+    }
+
     /// What is known of an address, for tests and tools.
     #[must_use]
     pub fn endpoint(&self, address: std::net::SocketAddr) -> Option<Arc<super::Endpoint>> {

@@ -1,0 +1,47 @@
+//! `/livez`, `/readyz` and `/metrics`: for machines that ask again and again.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::answer::{Answer, Refusal, text, with_status};
+use super::{Admin, Asked};
+use crate::lifecycle::State;
+
+/// `GET /livez`.
+pub(super) fn live() -> Answer {
+    text(StatusCode::OK, "alive\n")
+}
+
+/// `GET /readyz`: not ready while it starts, drains or stops. A pool without a usable endpoint does not make it so: all
+/// instances would leave at once.
+pub(super) fn ready(admin: &Admin) -> Answer {
+    let state = admin.parts.lifecycle.state();
+    let why = match state {
+        State::Ready => None,
+        State::Starting => Some("starting: connections are not accepted yet".to_owned()),
+        State::Draining => Some(under_way(admin, "draining")),
+        State::Stopping => Some(under_way(admin, "stopping")),
+    };
+    let status = if why.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let mut lines = why.map_or_else(|| "ready\n".to_owned(), |why| format!("not ready: {why}\n"));
+    for upstream in admin.parts.reloader.snapshot().upstreams() {
+        if let Some(trouble) = upstream.trouble() {
+            let _ = writeln!(lines, "degraded: upstream {}: {trouble}", upstream.name);
+        }
+    }
+    text(status, lines)
+}
+
+fn under_way(admin: &Admin, state: &str) -> String {
+    let lifecycle = &admin.parts.lifecycle;
+    format!("{state}, {} requests in flight, {} connections", lifecycle.requests(), lifecycle.connections())
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(admin: Arc<Admin>, _: Asked) -> Result<Answer, Refusal> {
+    let metrics = admin.parts.metrics.clone();
+    let write = move || Ok(with_status(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.text()));
+    admin.bench.work(write).await
+}
