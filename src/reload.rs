@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Mutex, mpsc};
 
@@ -44,6 +44,7 @@ pub struct Reloader {
     source: Source,
     started: Loaded,
     in_use: ArcSwap<Loaded>,
+    admin_token: ArcSwapOption<Secret>,
     /// The globs of the files besides the first, of the configuration that was last read without a problem.
     others: std::sync::Mutex<Vec<PathBuf>>,
     /// What the files held when the configuration in use was read.
@@ -69,8 +70,21 @@ impl Reloader {
     ) -> Self {
         let others = std::sync::Mutex::new(source.others(&started));
         let in_use = ArcSwap::from_pointee(started.clone());
+        let admin_token = ArcSwapOption::new(token_of(&started));
         let one_at_a_time = Mutex::new(());
-        Self { source, started, in_use, others, seen, snapshot, listeners, resolver, metrics, one_at_a_time }
+        Self {
+            source,
+            started,
+            in_use,
+            admin_token,
+            others,
+            seen,
+            snapshot,
+            listeners,
+            resolver,
+            metrics,
+            one_at_a_time,
+        }
     }
 
     /// Where the configuration comes from.
@@ -91,14 +105,13 @@ impl Reloader {
         &self.listeners
     }
 
-    /// The token of the admin port: the one in the configuration in use, else that of the start.
+    /// The token of the admin port: the last that a configuration in use had.
     ///
     /// A reload that takes it away opens nothing: the address may be one that is safe with a token only, and stays until
     /// the restart.
     #[must_use]
-    pub fn admin_token(&self) -> Option<Secret> {
-        let of = |loaded: &Loaded| loaded.process.admin.as_ref().and_then(|admin| admin.token.clone());
-        of(&self.in_use.load()).or_else(|| of(&self.started))
+    pub fn admin_token(&self) -> Option<Arc<Secret>> {
+        self.admin_token.load_full()
     }
 
     /// The effective configuration that runs now: the process part of the start, and the rest of the last reload.
@@ -161,7 +174,7 @@ impl Reloader {
         let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
         if snapshot.hash == current.hash && same_pools {
             renewals.apply();
-            self.in_use.store(Arc::new(loaded));
+            self.now_in_use(loaded);
             self.metrics.config_in_use(&current.hash);
             let (hash, changed) = (current.hash.clone(), !certificates.is_empty());
             return Ok(Reloaded { generation: current.generation, hash, changed, certificates, needs_restart });
@@ -171,10 +184,17 @@ impl Reloader {
         let snapshot = Arc::new(snapshot);
         renewals.apply();
         self.snapshot.store(Arc::clone(&snapshot));
-        self.in_use.store(Arc::new(loaded));
+        self.now_in_use(loaded);
         current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
         self.metrics.config_in_use(&hash);
         Ok(Reloaded { generation, hash, changed: true, certificates, needs_restart })
+    }
+
+    fn now_in_use(&self, loaded: Loaded) {
+        if let Some(token) = token_of(&loaded) {
+            self.admin_token.store(Some(token));
+        }
+        self.in_use.store(Arc::new(loaded));
     }
 
     /// Reloads whenever the files change, for ever.
@@ -243,6 +263,10 @@ pub async fn start_upstreams(snapshot: &Snapshot, previous: Option<&Snapshot>, r
 /// Whether a snapshot has this very pool.
 fn is_in(pool: &Arc<Upstream>, snapshot: &Snapshot) -> bool {
     snapshot.upstreams().iter().any(|known| Arc::ptr_eq(known, pool))
+}
+
+fn token_of(loaded: &Loaded) -> Option<Arc<Secret>> {
+    loaded.process.admin.as_ref().and_then(|admin| admin.token.clone()).map(Arc::new)
 }
 
 /// The process keys in which two configurations differ.

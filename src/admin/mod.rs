@@ -148,7 +148,7 @@ impl Admin {
     ) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
         let (path, token) = (head.uri.path(), self.parts.reloader.admin_token());
-        let token = token.as_ref().map(Secret::expose);
+        let token = token.as_deref().map(Secret::expose);
         self.guard.site(&head, path == "/", token.is_some(), peer)?;
         let found = find(&head.method, path);
         if !found.as_ref().is_ok_and(|(endpoint, _)| endpoint.open) {
@@ -192,4 +192,37 @@ fn find<'p>(method: &Method, path: &'p str) -> Result<(&'static Endpoint, &'p st
         Ok(value) => refusal.header(header::ALLOW, value),
         Err(_) => refusal,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_all_endpoints_and_no_others() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+                described.insert((method.to_uppercase(), path.clone(), open));
+            }
+        }
+        let served = ENDPOINTS.iter().map(|e| (e.method.to_string(), e.path.to_owned(), e.open));
+        assert_eq!(described, served.collect());
+    }
+
+    #[test]
+    fn paths_are_found_whole() {
+        let found = |method, path| find(&method, path).map(|(endpoint, id)| (endpoint.path, id)).ok();
+        assert_eq!(found(Method::GET, "/livez"), Some(("/livez", "")));
+        assert_eq!(found(Method::HEAD, "/api/drain"), Some(("/api/drain", "")));
+        for path in ["", "/livez/", "//livez", "/api", "/api/", "/LIVEZ", "/api/why/", "/api/why/a/b"] {
+            assert_eq!(found(Method::GET, path), None, "{path}");
+        }
+        assert_eq!(found(Method::POST, "/livez"), None);
+    }
 }

@@ -88,6 +88,7 @@ where
             shutdown,
             room: Notify::new(),
         });
+        self.lifecycle.serve();
         let mut tasks = tokio::task::JoinSet::new();
         for (listener, socket) in self.sockets.drain(..) {
             let socket = match tokio::net::TcpListener::from_std(socket) {
@@ -101,7 +102,6 @@ where
                 tasks.spawn(accept(Arc::clone(&edge), Arc::clone(&socket), Arc::clone(&listener)));
             }
         }
-        self.lifecycle.serve();
         if let Some(Err(error)) = self.taken.take().map(super::takeover::Taken::ready) {
             tracing::warn!(%error, "the process before this one does not hear that this one serves");
         }
