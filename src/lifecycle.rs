@@ -136,7 +136,7 @@ impl Lifecycle {
 
     /// Requests under way.
     #[must_use]
-    pub fn requests(&self) -> usize {
+    pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 

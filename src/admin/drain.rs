@@ -34,7 +34,7 @@ fn state(admin: &Admin) -> Result<Answer, Refusal> {
     let lifecycle = &admin.parts.lifecycle;
     as_json(&json!({
         "state": lifecycle.state(),
-        "requests_in_flight": lifecycle.requests(),
+        "requests_in_flight": lifecycle.under_way(),
         "connections": lifecycle.connections(),
     }))
 }

@@ -36,7 +36,7 @@ pub(super) fn ready(admin: &Admin) -> Answer {
 
 fn under_way(admin: &Admin, state: &str) -> String {
     let lifecycle = &admin.parts.lifecycle;
-    format!("{state}, {} requests in flight, {} connections", lifecycle.requests(), lifecycle.connections())
+    format!("{state}, {} requests in flight, {} connections", lifecycle.under_way(), lifecycle.connections())
 }
 
 /// `GET /metrics`.
