@@ -15,7 +15,7 @@ use schema_check::check;
 use serde_json::Value;
 
 /// A value for every variable of `conf/pai.yaml`; a new one there needs one here.
-const ALL: [(&str, &str); 26] = [
+const ALL: [(&str, &str); 27] = [
     ("ALERT_MANAGER_URI", "http://10.0.0.1:9093"),
     ("ALERT_MANGER_URI", "http://10.0.0.1:1"),
     ("CRT_NAME", "site.crt"),
@@ -30,6 +30,7 @@ const ALL: [(&str, &str); 26] = [
     ("PAI_WEB_PORTAL_URI", "http://10.0.0.9:9286"),
     ("PROMETHEUS_URI", "http://10.0.0.10:9091"),
     ("PYLON_ADMIN_LISTEN", "127.0.0.1:19180"),
+    ("PYLON_ADMIN_TOKEN", "a-token-that-is-not-shown"),
     ("PYLON_CERT_DIR", "/etc/pylon/tls"),
     ("PYLON_CONF_ETAG", "rules-7"),
     ("PYLON_DYNAMIC_ALLOW", "10.0.0.0/8:1-65535,*.cluster.local:8042"),

@@ -96,6 +96,15 @@ impl Loaded {
         self.left_out.iter().any(|out| out.kind == "route" && out.name == name)
     }
 
+    /// Whether a value of the main document was read from a file that is empty.
+    #[must_use]
+    pub fn is_empty_file(&self, path: &KeyPath) -> bool {
+        self.documents.first().is_some_and(|document| {
+            let empty = |value: &serde_yaml::Value| value.as_str().is_some_and(str::is_empty);
+            document.secrets().iter().any(|known| known == path) && document.get(path).is_some_and(empty)
+        })
+    }
+
     /// A path of a document, which stands relative to its file.
     #[must_use]
     pub fn resolve_path(&self, document: usize, path: &str) -> PathBuf {

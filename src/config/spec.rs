@@ -215,6 +215,7 @@ pub struct AdminSpec {
     pub address: ListenAddress,
     /// What clients have to send as `Authorization: Bearer TOKEN`, 16 characters at least; without one, everyone on
     /// this machine is let in. A new one is taken over by a reload.
+    #[serde(default, deserialize_with = "super::value::optional_secret")]
     pub token: Option<Secret>,
 }
 

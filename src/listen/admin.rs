@@ -12,7 +12,13 @@ const TOKEN: usize = 16;
 /// The address of the admin port, where there is one.
 pub(super) fn check(loaded: &Loaded, listeners: &[Arc<Listener>], report: &mut Report) -> Option<SocketAddr> {
     let admin = loaded.process.admin.as_ref()?;
-    let address = admin.address.socket();
+    let (address, at) = (admin.address.socket(), KeyPath::root().then("admin").then("token"));
+    if loaded.is_empty_file(&at) {
+        // Not as if there were none: that would let everyone in.
+        let message = "the file of the token is empty; fill it with what `openssl rand -hex 32` prints";
+        report.push(loaded.problem_at(0, at, message));
+        return Some(address);
+    }
     let mut problem = |key: &str, message: String| {
         report.push(loaded.problem_at(0, KeyPath::root().then("admin").then(key), message));
     };
