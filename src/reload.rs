@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::config::{Loaded, PROCESS_KEYS, Report, value::Secret};
 use crate::listen::Listeners;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, ReloadResult};
 use crate::snapshot::{Snapshot, compile};
 use crate::upstream::{Resolver, Upstream};
 
@@ -145,6 +145,9 @@ impl Reloader {
     pub async fn reload(&self) -> Result<Reloaded, Report> {
         let _turn = self.one_at_a_time.lock().await;
         let result = self.try_reload().await;
+        if let Ok(done) = &result {
+            self.metrics.reloaded(if done.changed { ReloadResult::Changed } else { ReloadResult::Unchanged });
+        }
         match &result {
             Ok(done) if done.changed => tracing::info!(
                 generation = done.generation, hash = %done.hash, certificates = ?done.certificates,
@@ -154,7 +157,7 @@ impl Reloader {
                 hash = %done.hash, needs_restart = ?done.needs_restart, "configuration read, routes unchanged"
             ),
             Err(report) => {
-                self.metrics.reload_ok.set(0);
+                self.metrics.reloaded(ReloadResult::Refused);
                 tracing::error!("configuration refused, the one before stays in use:\n{report}");
             }
         }
@@ -175,7 +178,7 @@ impl Reloader {
         if snapshot.hash == current.hash && same_pools {
             renewals.apply();
             self.now_in_use(loaded);
-            self.metrics.config_in_use(&current.hash);
+            self.metrics.config_in_use(current.generation, &current.hash);
             let (hash, changed) = (current.hash.clone(), !certificates.is_empty());
             return Ok(Reloaded { generation: current.generation, hash, changed, certificates, needs_restart });
         }
@@ -186,7 +189,7 @@ impl Reloader {
         self.snapshot.store(Arc::clone(&snapshot));
         self.now_in_use(loaded);
         current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
-        self.metrics.config_in_use(&hash);
+        self.metrics.config_in_use(generation, &hash);
         Ok(Reloaded { generation, hash, changed: true, certificates, needs_restart })
     }
 

@@ -1,5 +1,6 @@
 //! The process: runtimes, listeners, signals, start and stop.
 
+mod recording;
 mod signals;
 mod sockets;
 
@@ -17,14 +18,15 @@ use pingora_proxy::{HttpProxy, ProcessCustomSession, ProxyServiceBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::admin::{self, Admin};
-use crate::config::{Loaded, LogFormat, Workers};
+use crate::admin::{Admin, Sources};
+use crate::config::{Loaded, Workers};
 use crate::lifecycle::Lifecycle;
+use recording::Recording;
 use signals::Signals;
 use sockets::{Sockets, claim, upgrade_socket};
 
-use crate::listen::{EdgeService, Handover, Listeners};
-use crate::observe::{AccessLog, Metrics};
+use crate::listen::{EdgeService, Handover, Listeners, connections_limit};
+use crate::observe::{Logs, Metrics};
 use crate::proxy::Gateway;
 use crate::reload::{Reloader, Source, compile_all, start_upstreams};
 use crate::snapshot::Snapshot;
@@ -65,7 +67,7 @@ pub struct Process {
     snapshot: Arc<ArcSwap<Snapshot>>,
     control: tokio::runtime::Runtime,
     resolver: Resolver,
-    access: AccessLog,
+    recording: Recording,
     lifecycle: Arc<Lifecycle>,
     hangups: Signal,
 }
@@ -79,32 +81,30 @@ impl Process {
     pub fn prepare(source: &Source, upgrade: bool) -> Result<Self, StartError> {
         raise_file_limit();
         let control = control_runtime()?;
-        // From here on a HUP is kept for when it can be served; by itself it would end the process.
-        let hangups = control
-            .block_on(async { signal(SignalKind::hangup()) })
-            .map_err(|error| StartError::System(format!("cannot handle signals: {error}")))?;
+        // From here on a HUP is kept for when it can be served, as is USR1; by themselves they would end the process.
+        let handled =
+            control.block_on(async { Ok((signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?)) });
+        let (hangups, reopens) =
+            handled.map_err(|error: std::io::Error| StartError::System(format!("cannot handle signals: {error}")))?;
         let first_look = source.fingerprint(&[]);
         let loaded = source.load()?;
         let others = source.others(&loaded);
         // A change while the files were being read is seen by the first look of the watch.
         let seen = if first_look == source.fingerprint(&[]) { source.fingerprint(&others) } else { first_look };
-        let log = &loaded.process.log;
-        let json = log.format == Some(LogFormat::Json);
-        crate::observe::start_log(log.level.as_deref().unwrap_or("info"), json)
-            .map_err(|error| StartError::System(format!("log.level: {error}")))?;
-        let metrics = Metrics::new().map_err(|error| StartError::System(error.to_string()))?;
+        let recording = Recording::start(&loaded)?;
+        control.spawn(reopen_on_signal(Arc::clone(&recording.logs), reopens));
+        let metrics = Metrics::default();
         let (listeners, snapshot) = compile_all(&loaded, None, &metrics)?;
         listeners.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let listeners = Arc::new(listeners);
         let mut sockets = control.block_on(claim(&loaded, &listeners, upgrade))?;
         let admin = sockets.admin.take();
-        let access = access_log(log.access.as_ref().is_none_or(|on| on.0))?;
         let resolver = control
             .block_on(async { Resolver::new(&loaded.process.resolver) })
             .map_err(|error| StartError::System(format!("resolver: {error}")))?;
         control.block_on(start_upstreams(&snapshot, None, &resolver));
         say_left_out(&snapshot);
-        metrics.config_in_use(&snapshot.hash);
+        metrics.config_in_use(snapshot.generation, &snapshot.hash);
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let reloader = Arc::new(Reloader::new(
             source.clone(),
@@ -118,30 +118,51 @@ impl Process {
         let process = Self {
             listeners,
             sockets,
-            metrics: metrics.clone(),
+            metrics,
             loaded,
             reloader,
             snapshot,
             control,
             resolver,
-            access,
+            recording,
             lifecycle: Arc::default(),
             hangups,
         };
         if let Some(socket) = admin {
-            process.start_admin(socket, metrics)?;
+            process.start_admin(socket)?;
         }
         Ok(process)
     }
 
-    fn start_admin(&self, socket: std::net::TcpListener, metrics: Metrics) -> Result<(), StartError> {
-        let (reloader, lifecycle) = (Arc::clone(&self.reloader), Arc::clone(&self.lifecycle));
-        let admin = Admin::new(admin::Parts { reloader, metrics, lifecycle })
+    fn start_admin(&self, socket: std::net::TcpListener) -> Result<(), StartError> {
+        let admin = Admin::new(self.sources())
             .ok_or_else(|| StartError::System("admin: the system gives no random numbers".to_owned()))?;
         let socket = self.control.block_on(async { tokio::net::TcpListener::from_std(socket) });
         let socket = socket.map_err(|error| StartError::System(format!("admin: {error}")))?;
         self.control.spawn(admin.serve(socket));
         Ok(())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
+            reloader: Arc::clone(&self.reloader),
+            metrics: self.metrics.clone(),
+            listeners: Arc::clone(&self.listeners),
+            lifecycle: Arc::clone(&self.lifecycle),
+            logs: Arc::clone(&self.recording.logs),
+            recorder: Arc::clone(&self.recording.recorder),
+            exporter: self.recording.exporter.clone(),
+            workers: self.workers(),
+            connections_limit: connections_limit(),
+        }
+    }
+
+    /// How many threads carry requests.
+    fn workers(&self) -> usize {
+        match self.loaded.process.workers {
+            Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Workers::Exactly(count) => usize::from(count.max(1)),
+        }
     }
 
     /// The addresses that are served.
@@ -156,10 +177,7 @@ impl Process {
     /// What the system refuses.
     pub fn serve(self) -> Result<(), StartError> {
         let grace = self.loaded.process.grace_period.as_ref().map_or(Duration::from_secs(30), |g| g.duration());
-        let threads = match self.loaded.process.workers {
-            Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
-            Workers::Exactly(count) => usize::from(count.max(1)),
-        };
+        let threads = self.workers();
         let conf = ServerConf {
             threads,
             // Idle upstream connections are watched by a task; on runtimes of one thread each, it often still holds a
@@ -175,7 +193,7 @@ impl Process {
             sockets: self.sockets.data,
             taken: self.sockets.taken,
             proxy: Some(proxy),
-            rejections: self.metrics.rejections.clone(),
+            metrics: self.metrics.clone(),
             lifecycle: Arc::clone(&self.lifecycle),
             acceptors: threads,
         });
@@ -186,7 +204,7 @@ impl Process {
         server.run(RunArgs {
             shutdown_signal: Box::new(Signals {
                 lifecycle: Arc::clone(&self.lifecycle),
-                access: self.access.clone(),
+                recording: self.recording.clone(),
                 grace,
                 upgrade_socket: upgrade_socket(&self.loaded),
                 sockets: Arc::new(self.sockets.again.into()),
@@ -201,8 +219,9 @@ impl Process {
             snapshot: Arc::clone(&self.snapshot),
             listeners: Arc::clone(&self.listeners),
             resolver: self.resolver.clone(),
-            rejections: self.metrics.rejections.clone(),
-            access: self.access.clone(),
+            metrics: self.metrics.clone(),
+            journal: self.recording.journal.clone(),
+            traced: self.recording.traced,
             lifecycle: Arc::clone(&self.lifecycle),
         };
         let (handover, handed) = Handover::<Proxy>::new();
@@ -222,14 +241,6 @@ impl Process {
 
 /// Pingora's proxy around our data path.
 type Proxy = HttpProxy<Gateway, Http1>;
-
-fn access_log(on: bool) -> Result<AccessLog, StartError> {
-    if on {
-        AccessLog::to_stdout().map_err(|error| StartError::System(error.to_string()))
-    } else {
-        Ok(AccessLog::default())
-    }
-}
 
 /// Lets the process open as many files as the system allows: each connection is one.
 fn raise_file_limit() {
@@ -259,6 +270,13 @@ fn say_left_out(snapshot: &Snapshot) {
     if !routes.is_empty() {
         let names: Vec<&str> = routes.iter().map(|out| out.name.as_str()).collect();
         tracing::info!("with them go the routes {}", names.join(", "));
+    }
+}
+
+async fn reopen_on_signal(logs: Arc<Logs>, mut signals: Signal) {
+    while signals.recv().await.is_some() {
+        logs.reopen();
+        tracing::info!("log files are opened anew");
     }
 }
 

@@ -215,6 +215,7 @@ upstream  GET http://10.0.0.1:9186/base/u/42?a=%2F
           x-forwarded-proto: http
           x-forwarded-host: web.example.org
           x-request-id: (new for each request)
+          traceparent: (new for each request)
 other routes
   below                        matches too, but /users/** is less specific
   node                         does not match: /node/{host}:{port:digits}/**

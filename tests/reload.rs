@@ -181,6 +181,7 @@ async fn a_change_of_the_process_part_asks_for_a_restart() {
     assert!(said.contains("a restart is needed for: listeners, workers, log"), "{said}");
     assert_eq!(code, Some(0));
     assert!(get(other, "/new").await.is_none(), "the new address is served already");
+    pylon.until_log("configuration taken over").await;
     let line = pylon.log().lines().find(|line| line.contains("configuration taken over")).unwrap().to_owned();
     assert!(["listeners", "workers", "log"].iter().all(|key| line.contains(key)), "{line}");
 }

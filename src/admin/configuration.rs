@@ -18,7 +18,7 @@ struct Nothing {}
 /// `GET /api/config`.
 pub(super) async fn show(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
     asked.query.only(&[])?;
-    let reloader = Arc::clone(&admin.parts.reloader);
+    let reloader = Arc::clone(&admin.sources.reloader);
     let show = move || {
         let snapshot = reloader.snapshot();
         let effective = reloader.effective().map_err(|error| {
@@ -43,7 +43,7 @@ pub(super) async fn reload(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Re
         let Nothing {} = query::body(&asked.body, "{}, or nothing")?;
     }
     // Not given up when the caller leaves: a reload is done, or not.
-    let reloader = Arc::clone(&admin.parts.reloader);
+    let reloader = Arc::clone(&admin.sources.reloader);
     let done = tokio::spawn(async move { reloader.reload().await }).await;
     match done {
         Ok(Ok(done)) => {

@@ -23,15 +23,15 @@ pub(super) fn show(admin: &Admin, asked: &Asked) -> Result<Answer, Refusal> {
 pub(super) fn set(admin: &Admin, asked: &Asked) -> Result<Answer, Refusal> {
     asked.query.only(&[])?;
     let order: Order = query::body(&asked.body, r#"{"drain": true}"#)?;
-    admin.parts.lifecycle.drain(order.drain);
-    let (action, state_now) = (if order.drain { "drain" } else { "undo drain" }, admin.parts.lifecycle.state());
+    admin.sources.lifecycle.drain(order.drain);
+    let (action, state_now) = (if order.drain { "drain" } else { "undo drain" }, admin.sources.lifecycle.state());
     audit(action, asked.peer, state_now.as_str());
     tracing::info!(state = state_now.as_str(), "{action}");
     state(admin)
 }
 
 fn state(admin: &Admin) -> Result<Answer, Refusal> {
-    let lifecycle = &admin.parts.lifecycle;
+    let lifecycle = &admin.sources.lifecycle;
     as_json(&json!({
         "state": lifecycle.state(),
         "requests_in_flight": lifecycle.under_way(),

@@ -23,7 +23,7 @@ pub(super) async fn explain(admin: Arc<Admin>, asked: Asked) -> Result<Answer, R
         client,
         listener: query.get("listener").map(str::to_owned),
     };
-    let reloader = Arc::clone(&admin.parts.reloader);
+    let reloader = Arc::clone(&admin.sources.reloader);
     let explain = move || {
         let mut explained = question.ask(&reloader.snapshot(), reloader.listeners()).map_err(Refusal::bad)?;
         explained.redact(&reloader.in_use());

@@ -8,13 +8,17 @@ mod audit;
 mod configuration;
 mod drain;
 mod explain;
+mod gather;
 mod guard;
+mod log_level;
 mod page;
 mod probes;
 mod query;
+mod requests;
 mod routing;
 mod seats;
 mod serve;
+mod status;
 mod work;
 
 use std::net::SocketAddr;
@@ -26,6 +30,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
 use answer::{Answer, Refusal, harden};
 use guard::Guard;
@@ -33,27 +38,16 @@ use query::Query;
 use seats::Seat;
 use work::Bench;
 
+pub use gather::Sources;
+
 use crate::config::value::Secret;
-use crate::lifecycle::Lifecycle;
-use crate::observe::Metrics;
-use crate::reload::Reloader;
 
 /// How long working an answer out may take.
 const TIME: Duration = Duration::from_secs(30);
 
-/// What the operator's port shows and does.
-pub struct Parts {
-    /// Reloads, and knows the configuration in use.
-    pub reloader: Arc<Reloader>,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Whether the process is ready, drained or stopping.
-    pub lifecycle: Arc<Lifecycle>,
-}
-
 /// The operator's port.
 pub struct Admin {
-    parts: Parts,
+    sources: Sources,
     guard: Guard,
     bench: Bench,
 }
@@ -62,6 +56,8 @@ pub struct Admin {
 struct Asked {
     peer: SocketAddr,
     query: Query,
+    /// What the client would like to get.
+    accept: String,
     body: Bytes,
     /// What stands in the place of `{id}` in the path.
     id: String,
@@ -111,11 +107,16 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint::open("/livez", |_, _| now(Ok(probes::live()))),
     Endpoint::open("/readyz", |admin, _| now(Ok(probes::ready(&admin)))),
     Endpoint::get("/metrics", |admin, asked| Box::pin(probes::metrics(admin, asked))),
+    Endpoint::get("/api/status", |admin, asked| Box::pin(status::status(admin, asked))),
+    Endpoint::get("/api/requests", |admin, asked| Box::pin(requests::requests(admin, asked))),
+    Endpoint::get("/api/why/{id}", |admin, asked| Box::pin(requests::why(admin, asked))),
     Endpoint::get("/api/routes", |admin, asked| Box::pin(routing::routes(admin, asked))),
     Endpoint::get("/api/upstreams", |admin, asked| Box::pin(routing::upstreams(admin, asked))),
     Endpoint::get("/api/explain", |admin, asked| Box::pin(explain::explain(admin, asked))),
     Endpoint::get("/api/config", |admin, asked| Box::pin(configuration::show(admin, asked))),
     Endpoint::post("/api/reload", |admin, asked| Box::pin(configuration::reload(admin, asked))),
+    Endpoint::get("/api/log-level", |admin, asked| now(log_level::show(&admin, &asked))),
+    Endpoint::post("/api/log-level", |admin, asked| now(log_level::set(&admin, &asked))),
     Endpoint::get("/api/drain", |admin, asked| now(drain::show(&admin, &asked))),
     Endpoint::post("/api/drain", |admin, asked| now(drain::set(&admin, &asked))),
     Endpoint::get("/api/openapi.json", |_, _| now(Ok(page::openapi()))),
@@ -124,8 +125,8 @@ const ENDPOINTS: &[Endpoint] = &[
 impl Admin {
     /// The port; none where the system gives no random numbers.
     #[must_use]
-    pub fn new(parts: Parts) -> Option<Self> {
-        Some(Self { parts, guard: Guard::new()?, bench: Bench::default() })
+    pub fn new(sources: Sources) -> Option<Self> {
+        Some(Self { sources, guard: Guard::new()?, bench: Bench::default() })
     }
 
     /// Serves on a socket until the process ends.
@@ -147,7 +148,7 @@ impl Admin {
         seat: &Seat,
     ) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
-        let (path, token) = (head.uri.path(), self.parts.reloader.admin_token());
+        let (path, token) = (head.uri.path(), self.sources.reloader.admin_token());
         let token = token.as_deref().map(Secret::expose);
         self.guard.site(&head, path == "/", token.is_some(), peer)?;
         let found = find(&head.method, path);
@@ -156,12 +157,14 @@ impl Admin {
         }
         let (endpoint, id) = found?;
         let query = Query::parse(head.uri.query().unwrap_or_default());
-        let id = id.to_owned();
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+        let accept = head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
         let body = serve::read_body(body).await?;
         guard::content_type(&head, body.is_empty())?;
         // From here on nobody takes the connection's place.
         let _work = seat.work();
-        let asked = Asked { peer, query, body, id };
+        let asked = Asked { peer, query, accept, body, id };
         match tokio::time::timeout(TIME, (endpoint.call)(Arc::clone(&self), asked)).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "working the answer out took too long")),
@@ -220,6 +223,7 @@ mod tests {
         let found = |method, path| find(&method, path).map(|(endpoint, id)| (endpoint.path, id)).ok();
         assert_eq!(found(Method::GET, "/livez"), Some(("/livez", "")));
         assert_eq!(found(Method::HEAD, "/api/drain"), Some(("/api/drain", "")));
+        assert_eq!(found(Method::GET, "/api/why/0a%2f"), Some(("/api/why/{id}", "0a%2f")));
         for path in ["", "/livez/", "//livez", "/api", "/api/", "/LIVEZ", "/api/why/", "/api/why/a/b"] {
             assert_eq!(found(Method::GET, path), None, "{path}");
         }

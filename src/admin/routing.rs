@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::answer::{Answer, Refusal, as_json};
 use super::{Admin, Asked};
-use crate::snapshot::{Action, Route, TargetRule};
+use crate::snapshot::{Action, Route};
 
 /// `GET /api/routes`.
 pub(super) async fn routes(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
     asked.query.only(&[])?;
-    let snapshot = admin.parts.reloader.snapshot();
+    let snapshot = admin.sources.reloader.snapshot();
     let show = move || {
         let routes: Vec<_> = snapshot.routes().iter().map(|route| show(route)).collect();
         as_json(&json!({ "routes": routes, "left_out": snapshot.left_out }))
@@ -22,7 +22,7 @@ pub(super) async fn routes(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Re
 /// `GET /api/upstreams`.
 pub(super) async fn upstreams(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
     asked.query.only(&[])?;
-    let snapshot = admin.parts.reloader.snapshot();
+    let snapshot = admin.sources.reloader.snapshot();
     let show = move || {
         let upstreams: Vec<_> = snapshot.upstreams().iter().map(|upstream| upstream.status()).collect();
         as_json(&json!({ "upstreams": upstreams }))
@@ -31,13 +31,10 @@ pub(super) async fn upstreams(admin: Arc<Admin>, asked: Asked) -> Result<Answer,
 }
 
 fn show(route: &Route) -> serde_json::Value {
-    let (action, upstream) = match &route.action {
-        Action::Answer(_) => ("answer", None),
-        Action::Redirect(_) => ("redirect", None),
-        Action::Forward(forward) => match &forward.target {
-            TargetRule::Pool(upstream) => ("forward", Some(upstream.name.as_str())),
-            TargetRule::Dynamic(_) => ("forward", None),
-        },
+    let action = match &route.action {
+        Action::Answer(_) => "answer",
+        Action::Redirect(_) => "redirect",
+        Action::Forward(_) => "forward",
     };
     json!({
         "name": route.name,
@@ -46,8 +43,8 @@ fn show(route: &Route) -> serde_json::Value {
         "methods": texts(&route.matcher.methods),
         "listeners": route.listeners,
         "action": action,
-        "upstream": upstream,
-        "steps": route.steps(),
+        "upstream": route.info.upstream,
+        "steps": route.info.steps,
     })
 }
 

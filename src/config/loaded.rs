@@ -155,7 +155,9 @@ impl Loaded {
             workers: super::spec::Workers,
             grace_period: &'a Option<super::value::Span>,
             upgrade_socket: &'a Option<String>,
-            log: &'a super::spec::LogSpec,
+            log: &'a super::log_spec::LogSpec,
+            recorder: &'a super::log_spec::RecorderSpec,
+            tracing: &'a super::log_spec::TracingSpec,
             resolver: &'a super::spec::ResolverSpec,
             #[serde(flatten)]
             routing: Routing<'a>,
@@ -167,6 +169,8 @@ impl Loaded {
             grace_period: &self.process.grace_period,
             upgrade_socket: &self.process.upgrade_socket,
             log: &self.process.log,
+            recorder: &self.process.recorder,
+            tracing: &self.process.tracing,
             resolver: &self.process.resolver,
             routing: self.routing(),
         };

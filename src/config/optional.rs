@@ -7,8 +7,8 @@ use super::report::{KeyPath, Segment};
 use super::spec::RouteSpec;
 
 /// The keys that are read at start only.
-pub const PROCESS_KEYS: [&str; 7] =
-    ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "resolver"];
+pub const PROCESS_KEYS: [&str; 9] =
+    ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "recorder", "tracing", "resolver"];
 
 pub(super) fn is_process(path: &KeyPath) -> bool {
     matches!(path.segments().first(), Some(Segment::Key(key)) if PROCESS_KEYS.contains(&key.as_str()))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::log_spec::{LogSpec, RecorderSpec, RouteLog, TracingSpec};
 use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
 use super::read::{FromList, ListOr, OneOrMany};
 use super::value::{
@@ -13,7 +14,7 @@ use super::value::{
 };
 
 /// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `upgrade_socket`, `log`,
-/// `resolver`) is read at start; all else
+/// `recorder`, `tracing`, `resolver`) is read at start; all else
 /// is reloaded live.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -29,8 +30,12 @@ pub struct Spec {
     /// A UNIX socket at which a new process (`pylon run --upgrade`) takes over the listening sockets of the running one
     /// when that gets QUIT; default: there is none. A change needs a restart.
     pub upgrade_socket: Option<String>,
-    /// What is logged. A change needs a restart.
+    /// What is logged, and where. A change needs a restart; `pylon log-level` changes levels without one.
     pub log: LogSpec,
+    /// The last requests are kept in memory, for `pylon why`. A change needs a restart.
+    pub recorder: RecorderSpec,
+    /// Export of traces. A change needs a restart.
+    pub tracing: TracingSpec,
     /// How names are looked up. A change needs a restart.
     pub resolver: ResolverSpec,
     /// Built-in route files, by name: `pai`, `backend-ai`.
@@ -270,28 +275,6 @@ pub struct ResolverSpec {
     pub max_ttl: Option<Span>,
 }
 
-/// What is logged.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogSpec {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter by module as in `info,pylon=debug`; default info.
-    pub level: Option<String>,
-    /// `text` or `json`; default text.
-    pub format: Option<LogFormat>,
-    /// One line for each request, at level info; default true.
-    pub access: Option<Flag>,
-}
-
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// A route: what it matches, then its steps in the order in which they run.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -354,6 +337,9 @@ pub struct RouteSpec {
     pub compress: Option<ListOr<CompressSpec>>,
     /// Translate the gRPC-Web of browsers into gRPC; needs an upstream with `protocol: h2`.
     pub grpc_web: Flag,
+    /// Which requests are in the access log: `true`, `false`, or a share such as `10%`, of which failures (5xx) are
+    /// logged all the same; default: as `log.access` says.
+    pub access_log: Option<RouteLog>,
     /// Bodies of errors that Pylon itself answers with, by status.
     pub errors: BTreeMap<StatusCode, ErrorPageSpec>,
 }

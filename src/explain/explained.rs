@@ -185,7 +185,7 @@ fn told(decision: &Decision, request: &Request<'_>, client: &Client) -> Told {
             let (url, headers) = upstream(decision, request, client).unwrap_or_default();
             let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
             Told::Forwarded {
-                steps: decision.route.as_ref().map(|(route, _)| route.steps()).unwrap_or_default(),
+                steps: decision.route.as_ref().map(|(route, _)| route.info.steps.clone()).unwrap_or_default(),
                 url,
                 headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
             }
@@ -233,6 +233,8 @@ fn upstream(decision: &Decision, request: &Request<'_>, client: &Client) -> Opti
         authority: &authority,
         values: decision.values(found, request),
         request_id: HeaderValue::from_static("(new for each request)"),
+        traceparent: HeaderValue::from_static("(new for each request)"),
+        traced_by_client: false,
     };
     forward.outward(&mut headers, outward);
     Some((url, headers))

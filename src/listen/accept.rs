@@ -84,12 +84,13 @@ impl Room {
     }
 }
 
-/// Room for connections of the whole process: three quarters of the files that it may open. The rest is for upstreams, and
-/// for the process itself.
-pub(super) fn room_of_process() -> Arc<Semaphore> {
+/// How many connections of clients the whole process takes: three quarters of the files that it may open. The rest is for
+/// upstreams, and for the process itself.
+#[must_use]
+pub fn connections_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = limit.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    Arc::new(Semaphore::new((files / 4 * 3).clamp(16, Semaphore::MAX_PERMITS)))
+    (files / 4 * 3).clamp(16, Semaphore::MAX_PERMITS)
 }
 
 impl Drop for Place {
@@ -158,9 +159,10 @@ where
         return;
     }
     let connected = edge.lifecycle.connect();
+    let open = edge.metrics.connection();
     let (edge, listener) = (Arc::clone(edge), Arc::clone(listener));
     tokio::spawn(async move {
-        serve(edge, tcp, peer, listener, &mut place).await;
+        serve(edge, tcp, peer, listener, &mut place, open).await;
         drop(connected);
     });
 }

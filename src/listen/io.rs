@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::counted::Counted;
 use super::opening::Replay;
 use crate::observe::Rejection;
 
@@ -30,7 +31,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) enum Io {
     /// As it came.
-    Plain(TcpStream),
+    Plain(Counted),
     /// Under TLS.
     Tls(Box<TlsStream<Replay>>),
 }
@@ -40,7 +41,7 @@ impl Io {
     #[must_use]
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(tcp) => tcp,
+            Self::Plain(socket) => socket.tcp(),
             Self::Tls(tls) => tls.get_ref().0.tcp(),
         }
     }

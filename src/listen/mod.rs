@@ -5,6 +5,7 @@ mod admin;
 mod authority;
 mod closing;
 pub mod connection;
+mod counted;
 pub mod h1;
 pub mod h2;
 mod io;
@@ -23,7 +24,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use accept::{Room, bind};
+pub use accept::{Room, bind, connections_limit};
 pub use authority::is_authority;
 pub use connection::Connection;
 pub use limits::Timeouts;
@@ -60,6 +61,17 @@ pub struct Listener {
     pub http2: h2::Http2Limits,
     /// Room for connections.
     pub room: Arc<Room>,
+}
+
+/// When a certificate ends to be valid.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Expiry {
+    /// The listener's address.
+    pub listener: String,
+    /// The certificate's first name.
+    pub name: String,
+    /// In seconds of Unix time.
+    pub not_after: i64,
 }
 
 /// All listeners of this process.
@@ -127,6 +139,21 @@ impl Listeners {
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// When the certificates of all listeners end to be valid.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Expiry> {
+        let mut all = Vec::new();
+        for listener in &self.all {
+            let ends = listener.tls.iter().flat_map(|policy| policy.expiries());
+            all.extend(ends.map(|(name, not_after)| Expiry {
+                listener: listener.address.to_string(),
+                name,
+                not_after,
+            }));
+        }
+        all
     }
 
     /// Whether an address is one of this process itself: a listener, or the admin port. `local` is where a connection

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::connection::Tls;
+use super::counted::Counted;
 use super::io::Io;
 use super::proxy_header::{Read, read};
 use crate::observe::Rejection;
@@ -58,7 +59,7 @@ pub(super) async fn proxy_header(
 
 /// Shakes hands; `ahead` is what was read of the client's hello already.
 pub(super) async fn handshake(
-    tcp: TcpStream,
+    tcp: Counted,
     ahead: BytesMut,
     policy: &Policy,
 ) -> io::Result<(Box<TlsStream<Replay>>, Tls)> {
@@ -110,7 +111,7 @@ async fn strictly(replay: Replay, policy: &Policy) -> io::Result<Result<TlsStrea
 }
 
 /// Ends a connection whose client was told why: says that no more comes, and reads until the client has seen it.
-async fn drain(tcp: &mut TcpStream) {
+async fn drain(tcp: &mut Counted) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut scratch = [0; 1024];
     let end = async {
@@ -129,14 +130,14 @@ async fn drain(tcp: &mut TcpStream) {
 #[derive(Debug)]
 pub(super) struct Replay {
     ahead: BytesMut,
-    tcp: TcpStream,
+    tcp: Counted,
 }
 
 impl Replay {
     /// The socket.
     #[must_use]
     pub(super) fn tcp(&self) -> &TcpStream {
-        &self.tcp
+        self.tcp.tcp()
     }
 }
 

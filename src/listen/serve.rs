@@ -20,13 +20,14 @@ use super::Listener;
 use super::accept::Place;
 use super::closing::{End, LINGER, close, say};
 use super::connection::Connection;
+use super::counted::Counted;
 use super::h1::{Body, HeadReader, take_head};
 use super::h2::{Frames, PREFACE};
 use super::io::Io;
 use super::lent::{Home, Lent, take_home};
 use super::socket::Conn;
 use crate::lifecycle::Lifecycle;
-use crate::observe::{Rejection, Rejections, new_request_id};
+use crate::observe::{Metrics, OpenConnection, Protocol, Rejection, new_request_id};
 
 /// A connection is parked for so long before it may be closed to make room for others.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -34,8 +35,8 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 pub(super) struct Edge<A> {
     /// Pingora's proxy.
     pub(super) app: Arc<A>,
-    /// Where rejections are counted.
-    pub(super) rejections: Rejections,
+    /// What is counted.
+    pub(super) metrics: Metrics,
     /// Whether the process stops: idle connections are closed.
     pub(super) stop: watch::Receiver<bool>,
     /// Room for connections of the whole process.
@@ -77,7 +78,7 @@ impl<A> Edge<A> {
         request: Option<&RequestHeader>,
     ) -> HeaderValue {
         let id = new_request_id();
-        if self.rejections.count(rejection) {
+        if self.metrics.rejections().count(rejection) {
             tracing::warn!(
                 id = id.to_str().unwrap_or_default(),
                 reason = rejection.as_str(),
@@ -100,11 +101,13 @@ pub(super) async fn serve<A>(
     peer: SocketAddr,
     listener: Arc<Listener>,
     place: &mut Place,
+    mut open_connection: OpenConnection,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener, place)).await else { return };
     let home = Home::default();
+    open_connection.speaks(Protocol::spoken(http2, conn.io.is_tls()));
     let end = if http2 {
         conn.begin_frames(Frames::new(PREFACE.len()), conn.info.listener.timeouts.header);
         let info = Arc::clone(&conn.info);
@@ -113,7 +116,7 @@ pub(super) async fn serve<A>(
         conn = back;
         End::Linger
     } else {
-        match http1(&edge, conn, &home).await {
+        match http1(&edge, conn, &home, &mut open_connection).await {
             Some((back, end)) => {
                 conn = back;
                 end
@@ -134,7 +137,7 @@ async fn open<A>(
 ) -> Option<(Box<Conn>, bool)> {
     let _ = tcp.set_nodelay(true);
     let local = tcp.local_addr().ok()?;
-    let mut io = Io::Plain(tcp);
+    let mut io = Io::Plain(Counted::new(tcp, edge.metrics.edge().clone()));
     let mut ahead = BytesMut::new();
     let mut info = Connection::new(Arc::clone(&listener), peer, local, None);
     if let Some(policy) = &listener.proxy_protocol {
@@ -160,16 +163,23 @@ async fn open<A>(
     let handshake = super::opening::handshake(tcp, ahead, policy);
     match tokio::time::timeout(listener.timeouts.handshake, handshake).await {
         Ok(Ok((stream, tls))) => {
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let session = stream.get_ref().1;
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            edge.metrics
+                .edge()
+                .handshake(session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3), resumed);
             info = Connection::new(listener, info.peer, info.local, Some(tls));
             Some((Box::new(Conn::new(Io::Tls(stream), BytesMut::new(), Arc::new(info))), http2))
         }
         Ok(Err(error)) => {
             tracing::debug!(client = %info.peer, %error, "the TLS handshake failed");
+            edge.metrics.edge().handshake_failed(false);
             edge.reject(&info, Rejection::Handshake, None);
             None
         }
         Err(_) => {
+            edge.metrics.edge().handshake_failed(true);
             edge.reject(&info, Rejection::HandshakeTimeout, None);
             None
         }
@@ -177,7 +187,12 @@ async fn open<A>(
 }
 
 /// Serves requests of HTTP/1 until the connection ends; `None` where nothing of it is left.
-async fn http1<A>(edge: &Arc<Edge<A>>, mut conn: Box<Conn>, home: &Home) -> Option<(Box<Conn>, End)>
+async fn http1<A>(
+    edge: &Arc<Edge<A>>,
+    mut conn: Box<Conn>,
+    home: &Home,
+    open_connection: &mut OpenConnection,
+) -> Option<(Box<Conn>, End)>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -196,6 +211,7 @@ where
         if first && listener.tls.is_none() && begins_preface(&conn.ahead) {
             match preface(&mut conn, listener.timeouts.header).await {
                 Some(true) => {
+                    open_connection.speaks(Protocol::Http2);
                     conn.begin_frames(Frames::new(PREFACE.len()), listener.timeouts.header);
                     Box::pin(super::h2::serve(edge, Lent::new(conn, home), &info)).await;
                     return take_home(home).map(|conn| (conn, End::Linger));

@@ -10,13 +10,13 @@ use pingora::apps::HttpServerApp;
 use pingora::server::{Fds, ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening::Service as ProxyService;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::Listener;
-use super::accept::{accept, room_of_process};
+use super::accept::{accept, connections_limit};
 use super::serve::Edge;
 use crate::lifecycle::Lifecycle;
-use crate::observe::Rejections;
+use crate::observe::Metrics;
 
 /// Where Pingora's proxy is handed over.
 ///
@@ -57,8 +57,8 @@ pub struct EdgeService<A> {
     pub taken: Option<super::takeover::Taken>,
     /// The proxy, and where it comes out.
     pub proxy: Option<(ProxyService<A>, oneshot::Receiver<Arc<A>>)>,
-    /// Where rejections are counted.
-    pub rejections: Rejections,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Tells when the process stops, and counts connections for that.
     pub lifecycle: Arc<Lifecycle>,
     /// Tasks that accept on each socket.
@@ -81,10 +81,10 @@ where
         };
         let edge = Arc::new(Edge {
             app,
-            rejections: self.rejections.clone(),
+            metrics: self.metrics.clone(),
             stop: self.lifecycle.stops(),
             lifecycle: Arc::clone(&self.lifecycle),
-            connections: room_of_process(),
+            connections: Arc::new(Semaphore::new(connections_limit())),
             shutdown,
             room: Notify::new(),
         });

@@ -1,155 +1,174 @@
-//! The access log: one JSON line for each request, written off the data path.
-//!
-//! Requests hand a record over through a bounded queue; where the writer cannot follow, records are dropped and
-//! counted, and no request ever waits. Queries are left out: they hold tokens too often.
+//! Lines of the access log: JSON, or the combined format that nginx and Apache write.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::fmt::Write as _;
+use std::io::Write as _;
 
-use http::{HeaderValue, Method, StatusCode};
+use super::record::{JsonLine, Record, version};
+use super::redact;
 
-use super::Outcome;
-
-/// How many records wait for the writer.
-const QUEUE: usize = 8192;
-
-/// What is logged of a request.
-#[derive(Debug)]
-pub struct AccessRecord {
-    /// The request's id.
-    pub id: HeaderValue,
-    /// The client.
-    pub client: IpAddr,
-    /// The method.
-    pub method: Method,
-    /// The authority that the client named.
-    pub host: String,
-    /// The path as it came, without query.
-    pub path: String,
-    /// The route that won.
-    pub route: Option<String>,
-    /// The server that was asked.
-    pub server: Option<SocketAddr>,
-    /// How many attempts were made.
-    pub attempts: usize,
-    /// The status that the client got.
-    pub status: StatusCode,
-    /// The status that the upstream gave.
-    pub upstream_status: Option<StatusCode>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Bytes of the response body.
-    pub bytes_out: usize,
-    /// Bytes of the request body.
-    pub bytes_in: usize,
-    /// From the request's header section to its end.
-    pub duration: Duration,
+/// The form of access log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// The combined log format.
+    Combined,
 }
 
-/// What goes through the queue.
-enum Entry {
-    Record(SystemTime, Box<AccessRecord>),
-    /// All that came before is to be written, then this is to be answered.
-    Flush(SyncSender<()>),
-}
-
-/// Where records go.
-#[derive(Debug, Clone, Default)]
-pub struct AccessLog {
-    queue: Option<SyncSender<Entry>>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl AccessLog {
-    /// A log that writes to standard output, from a thread of its own.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub fn to_stdout() -> std::io::Result<Self> {
-        let (queue, records) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&records))?;
-        Ok(Self { queue: Some(queue), dropped: Arc::default() })
-    }
-
-    /// Whether anything is logged.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.queue.is_some()
-    }
-
-    /// Hands a record over, or drops it when the writer cannot follow.
-    pub fn write(&self, record: AccessRecord) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(Entry::Record(SystemTime::now(), Box::new(record))).is_err()
-        {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits, for a second at most, until all records are written.
-    pub fn flush(&self) {
-        let (done, written) = sync_channel(1);
-        if self.queue.as_ref().is_some_and(|queue| queue.try_send(Entry::Flush(done)).is_ok()) {
-            let _ = written.recv_timeout(Duration::from_secs(1));
-        }
-    }
-
-    /// How many records were dropped so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-}
-
-fn write_all(records: &Receiver<Entry>) {
-    let mut buffer = Vec::with_capacity(64 * 1024);
-    while let Ok(first) = records.recv() {
-        buffer.clear();
-        let mut flushed = Vec::new();
-        let mut next = Some(first);
-        while let Some(entry) = next.take() {
-            match entry {
-                Entry::Record(time, record) => push_line(&mut buffer, time, &record),
-                Entry::Flush(done) => flushed.push(done),
+impl AccessFormat {
+    /// Appends a line. `secrets` are names of parameters that are secret besides the usual ones.
+    pub(super) fn push(self, buffer: &mut Vec<u8>, record: &Record, secrets: &[String]) {
+        match self {
+            Self::Json => {
+                let before = buffer.len();
+                if serde_json::to_writer(&mut *buffer, &JsonLine { record, secrets }).is_err() {
+                    buffer.truncate(before);
+                    return;
+                }
             }
-            if buffer.len() < 60 * 1024 {
-                next = records.try_recv().ok();
-            }
+            Self::Combined => push_combined(buffer, record, secrets),
         }
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&buffer).and_then(|()| out.flush()).is_err() {
-            return;
-        }
-        for done in flushed {
-            let _ = done.try_send(());
-        }
-    }
-}
-
-fn push_line(buffer: &mut Vec<u8>, time: SystemTime, record: &AccessRecord) {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let line = serde_json::json!({
-        "time": since.as_secs_f64(),
-        "id": record.id.to_str().unwrap_or_default(),
-        "client": record.client,
-        "method": record.method.as_str(),
-        "host": record.host,
-        "path": record.path,
-        "route": record.route,
-        "server": record.server,
-        "attempts": record.attempts,
-        "status": record.status.as_u16(),
-        "upstream_status": record.upstream_status.map(|status| status.as_u16()),
-        "outcome": record.outcome.as_str(),
-        "bytes_out": record.bytes_out,
-        "bytes_in": record.bytes_in,
-        "seconds": record.duration.as_secs_f64(),
-    });
-    if serde_json::to_writer(&mut *buffer, &line).is_ok() {
         buffer.push(b'\n');
+    }
+
+    /// Whether it has `User-Agent` and `Referer`.
+    #[must_use]
+    pub fn has_agent(self) -> bool {
+        self == Self::Combined
+    }
+}
+
+fn push_combined(buffer: &mut Vec<u8>, record: &Record, secrets: &[String]) {
+    let user = record.user.as_deref().map_or("-".into(), |user| escaped(&user.replace(' ', "_")));
+    let query = record.query(secrets).map_or(String::new(), |query| format!("?{query}"));
+    let referer = record.referer.as_deref().map_or("-".into(), |url| escaped(&redact::url(url, secrets)));
+    let agent = record.agent.as_deref().map_or("-".into(), escaped);
+    let _ = write!(
+        buffer,
+        "{} - {user} [{}] \"{} {} {}\" {} {} \"{referer}\" \"{agent}\"",
+        record.client,
+        date(record.time),
+        record.method,
+        escaped(&format!("{}{query}", record.path())),
+        version(record.version),
+        record.status.as_u16(),
+        record.sent,
+    );
+}
+
+/// `10/Oct/2000:13:55:36 +0000`.
+fn date(time: std::time::SystemTime) -> String {
+    // Sun, 06 Nov 1994 08:49:37 GMT
+    let date = httpdate::fmt_http_date(time);
+    let parts: Vec<&str> = date.split(' ').collect();
+    match parts[..] {
+        [_, day, month, year, time, _] => format!("{day}/{month}/{year}:{time} +0000"),
+        _ => date,
+    }
+}
+
+/// A text in which nothing ends a quoted field or a line.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || c == '"' || c == '\\' {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                let _ = write!(out, "\\x{byte:02X}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use http::{Method, StatusCode, Version};
+
+    use super::*;
+    use crate::observe::{Attempt, Outcome, RouteInfo, TraceContext};
+
+    fn record() -> Record {
+        let attempt = Attempt {
+            endpoint: "10.0.0.1:80".parse().unwrap(),
+            at: Duration::ZERO,
+            reused: false,
+            connect: Some(Duration::from_micros(250)),
+            first_byte: Some(Duration::from_micros(1250)),
+            end: Duration::from_millis(2),
+            status: Some(StatusCode::OK),
+            failure: None,
+            reason: None,
+            retried: false,
+        };
+        Record {
+            id: "1f".into(),
+            trace: TraceContext { trace: 7, parent: None, span: 1, sampled: false },
+            time: SystemTime::UNIX_EPOCH + Duration::from_micros(784_111_777_123_456),
+            client: "192.0.2.1".parse().unwrap(),
+            user: Some("CN=a b".into()),
+            version: Version::HTTP_2,
+            tls: Some("TLSv1.3"),
+            listener: None,
+            method: Method::GET,
+            host: "h".to_owned(),
+            target: "/a\"b?token=1&x=2".into(),
+            agent: Some("x\" \n y".into()),
+            referer: Some("https://h/?code=1".into()),
+            route: Some(Arc::new(RouteInfo {
+                name: "r".into(),
+                steps: vec![],
+                upstream: Some("u".into()),
+                logged: None,
+            })),
+            generation: 1,
+            attempts: [attempt].into(),
+            made: 1,
+            status: StatusCode::OK,
+            upstream_status: Some(StatusCode::OK),
+            outcome: Outcome::Forwarded,
+            reason: None,
+            received: 3,
+            sent: 12,
+            took: Duration::from_millis(2),
+        }
+    }
+
+    fn line(format: AccessFormat) -> String {
+        let mut buffer = Vec::new();
+        format.push(&mut buffer, &record(), &[]);
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn combined_lines_are_those_of_others() {
+        let expected = "192.0.2.1 - CN=a_b [06/Nov/1994:08:49:37 +0000] \"GET /a\\x22b?token=***&x=2 HTTP/2.0\" 200 12 \
+                        \"https://h/?code=***\" \"x\\x22 \\x0A y\"\n";
+        assert_eq!(line(AccessFormat::Combined), expected);
+    }
+
+    #[test]
+    fn json_lines_tell_all() {
+        let value: serde_json::Value = serde_json::from_str(&line(AccessFormat::Json)).unwrap();
+        for (key, expected) in [
+            ("time", serde_json::json!(784_111_777.123_456)),
+            ("path", "/a\"b".into()),
+            ("query", "token=***&x=2".into()),
+            ("route", "r".into()),
+            ("upstream", "u".into()),
+            ("endpoint", "10.0.0.1:80".into()),
+            ("outcome", "forwarded".into()),
+            ("first_byte_seconds", serde_json::json!(0.00125)),
+            ("connect_seconds", serde_json::json!(0.00025)),
+            ("reason", serde_json::Value::Null),
+        ] {
+            assert_eq!(value[key], expected, "{key}");
+        }
     }
 }

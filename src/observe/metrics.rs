@@ -1,130 +1,178 @@
-//! What is counted, for Prometheus. Handles are resolved once; a request touches atomics only.
+//! All that is counted in this process. Handles are resolved when a configuration is compiled; a request touches only
+//! counters of its own thread.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::edge_metrics::{self, BytesTotals, EdgeMetrics};
+use super::families::Family;
 use super::rejection::Rejections;
-use http::{Method, StatusCode};
-use once_cell::sync::OnceCell;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use super::route_metrics::{self, NO_ROUTE, RouteMetrics, RouteTotals, Routes};
+use super::{OpenConnection, Usage};
 
 /// All metrics of this process.
 #[derive(Debug, Clone)]
-pub struct Metrics {
-    registry: Registry,
-    requests: IntCounterVec,
-    /// 1 when the last reload was taken over, 0 when it was refused.
-    pub reload_ok: IntGauge,
-    /// When a configuration was last taken over, in seconds of Unix time.
-    pub reload_time: IntGauge,
-    config_info: IntGaugeVec,
-    in_flight: IntGaugeVec,
-    /// What was turned away.
-    pub rejections: Rejections,
-}
+pub struct Metrics(Arc<Counts>);
 
-impl Metrics {
-    /// A registry with all metrics at zero.
-    ///
-    /// # Errors
-    /// When a name is registered twice: a fault of this program.
-    pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let (rejections, rejected) = Rejections::new()?;
-        registry.register(Box::new(rejected))?;
-        let metrics = Self {
-            requests: IntCounterVec::new(
-                Opts::new("pylon_http_requests_total", "Requests that ended, by route, method and status."),
-                &["route", "method", "code"],
-            )?,
-            reload_ok: IntGauge::new(
-                "pylon_config_last_reload_successful",
-                "1 when the last configuration that was read is the one in use.",
-            )?,
-            reload_time: IntGauge::new(
-                "pylon_config_last_reload_success_timestamp_seconds",
-                "When a configuration was last taken over.",
-            )?,
-            config_info: IntGaugeVec::new(
-                Opts::new("pylon_config_info", "Always 1; the label is a hash of the configuration in use."),
-                &["hash"],
-            )?,
-            in_flight: IntGaugeVec::new(
-                Opts::new("pylon_http_requests_in_flight", "Requests under way, of routes that limit them."),
-                &["route"],
-            )?,
-            rejections,
-            registry,
-        };
-        metrics.registry.register(Box::new(metrics.requests.clone()))?;
-        metrics.registry.register(Box::new(metrics.reload_ok.clone()))?;
-        metrics.registry.register(Box::new(metrics.reload_time.clone()))?;
-        metrics.registry.register(Box::new(metrics.config_info.clone()))?;
-        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        metrics.registry.register(Box::new(process))?;
-        Ok(metrics)
-    }
-
-    /// The handles of a route.
-    #[must_use]
-    pub fn route(&self, name: &str) -> RouteMetrics {
-        RouteMetrics { route: name.into(), requests: self.requests.clone(), cells: Arc::new(Cells::default()) }
-    }
-
-    /// The number of requests under way of a route, which stays the same over reloads.
-    #[must_use]
-    pub fn in_flight(&self, route: &str) -> IntGauge {
-        self.in_flight.with_label_values(&[route])
-    }
-
-    /// Notes which configuration is in use.
-    pub fn config_in_use(&self, hash: &str) {
-        self.config_info.reset();
-        self.config_info.with_label_values(&[hash]).set(1);
-        self.reload_ok.set(1);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        self.reload_time.set(now.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)));
-    }
-
-    /// All metrics in the Prometheus text format.
-    #[must_use]
-    pub fn text(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            tracing::error!(%error, "metrics cannot be written");
-        }
-        out
-    }
-}
-
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
-/// 100 to 599, each with a counter that is made when it first occurs.
-const STATUSES: usize = 500;
-
-/// The metrics of one route.
-#[derive(Debug, Clone)]
-pub struct RouteMetrics {
-    route: Arc<str>,
-    requests: IntCounterVec,
-    cells: Arc<Cells>,
+#[derive(Debug)]
+struct Counts {
+    started: Instant,
+    routes: Routes,
+    no_route: RouteMetrics,
+    rejections: Rejections,
+    edge: EdgeMetrics,
+    config: Config,
 }
 
 #[derive(Debug, Default)]
-struct Cells {
-    requests: [OnceCell<Row>; METHODS.len()],
+struct Config {
+    refused_last: AtomicBool,
+    /// In seconds of Unix time.
+    taken_over: AtomicU64,
+    generation: AtomicU64,
+    hash: Mutex<String>,
+    results: [AtomicU64; 3],
 }
 
-/// The counters of one method, by status.
-type Row = Box<[OnceCell<IntCounter>]>;
+/// What became of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// It changed something.
+    Changed,
+    /// It changed nothing.
+    Unchanged,
+    /// It was refused; what was in use before stays in use.
+    Refused,
+}
 
-impl RouteMetrics {
-    /// Counts a request that ended. Methods beyond the common ones count as `other`.
-    pub fn count(&self, method: &Method, status: StatusCode) {
-        let row = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
-        let column = usize::from(status.as_u16()).saturating_sub(100).min(STATUSES - 1);
-        let counters = self.cells.requests[row].get_or_init(|| (0..STATUSES).map(|_| OnceCell::new()).collect());
-        let counter = counters[column]
-            .get_or_init(|| self.requests.with_label_values(&[&*self.route, METHODS[row], status.as_str()]));
-        counter.inc();
+impl ReloadResult {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Changed, "changed"), (Self::Unchanged, "unchanged"), (Self::Refused, "refused")];
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let routes = Routes::default();
+        Self(Arc::new(Counts {
+            started: Instant::now(),
+            no_route: routes.get(NO_ROUTE),
+            routes,
+            rejections: Rejections::default(),
+            edge: EdgeMetrics::default(),
+            config: Config::default(),
+        }))
+    }
+}
+
+impl Metrics {
+    /// The metrics of a route, which stay the same over reloads.
+    #[must_use]
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        self.0.routes.get(name)
+    }
+
+    /// The metrics of requests that no route won.
+    #[must_use]
+    pub fn no_route(&self) -> &RouteMetrics {
+        &self.0.no_route
+    }
+
+    /// What was counted of each route.
+    #[must_use]
+    pub fn routes(&self) -> Vec<(String, RouteTotals)> {
+        self.0.routes.totals()
+    }
+
+    /// What is turned away.
+    #[must_use]
+    pub fn rejections(&self) -> &Rejections {
+        &self.0.rejections
+    }
+
+    /// Clients' connections.
+    #[must_use]
+    pub fn edge(&self) -> &EdgeMetrics {
+        &self.0.edge
+    }
+
+    /// Counts a connection of a client.
+    #[must_use]
+    pub fn connection(&self) -> OpenConnection {
+        self.0.edge.open()
+    }
+
+    /// For how long this process counts.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Notes which configuration is in use.
+    pub fn config_in_use(&self, generation: u64, hash: &str) {
+        let config = &self.0.config;
+        hash.clone_into(&mut config.hash.lock().unwrap_or_else(PoisonError::into_inner));
+        config.generation.store(generation, Ordering::Relaxed);
+        config.refused_last.store(false, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        config.taken_over.store(now.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.0.config.results[result as usize].fetch_add(1, Ordering::Relaxed);
+        if result == ReloadResult::Refused {
+            self.0.config.refused_last.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last configuration that was read is the one in use, and when one was last taken over, in Unix time.
+    #[must_use]
+    pub fn last_reload(&self) -> (bool, u64) {
+        let config = &self.0.config;
+        (!config.refused_last.load(Ordering::Relaxed), config.taken_over.load(Ordering::Relaxed))
+    }
+
+    /// The families of what is counted here. `upstream` are the bytes from and to upstreams.
+    #[must_use]
+    pub fn families(&self, upstream: BytesTotals) -> Vec<Family> {
+        let mut families = route_metrics::families(&self.routes());
+        families.push(self.0.rejections.family());
+        families.extend(self.0.edge.families());
+        families.extend(edge_metrics::network(self.0.edge.bytes(), upstream));
+        families.extend(self.config_families());
+        families.extend(Usage::now().families(self.uptime()));
+        families
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "seconds of Unix time")]
+    fn config_families(&self) -> Vec<Family> {
+        let config = &self.0.config;
+        let (successful, at) = self.last_reload();
+        let mut reloads = Family::counter("pylon_config_reloads_total", "Times that the configuration was read again.");
+        for (result, word) in ReloadResult::ALL {
+            reloads.push_count(&[("result", word)], config.results[result as usize].load(Ordering::Relaxed));
+        }
+        let mut info = Family::gauge("pylon_config_info", "Always 1; the hash is that of the configuration in use.");
+        info.push(&[("hash", &config.hash.lock().unwrap_or_else(PoisonError::into_inner))], 1.0);
+        let mut build = Family::gauge("pylon_build_info", "Always 1; the version of this program.");
+        build.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        vec![
+            Family::gauge(
+                "pylon_config_last_reload_successful",
+                "1 when the last configuration that was read is the one in use.",
+            )
+            .of(f64::from(u8::from(successful))),
+            Family::gauge(
+                "pylon_config_last_reload_success_timestamp_seconds",
+                "When a configuration was last taken over, in Unix time.",
+            )
+            .of(at as f64),
+            Family::gauge("pylon_config_generation", "Counts the configurations of this process, from 1.")
+                .of(config.generation.load(Ordering::Relaxed) as f64),
+            reloads,
+            info,
+            build,
+        ]
     }
 }

@@ -50,6 +50,87 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in their order.
+    pub const ALL: &'static [Self] = &[
+        Self::Forwarded,
+        Self::Upgraded,
+        Self::Answered,
+        Self::Refused,
+        Self::BadRequest,
+        Self::Rejected,
+        Self::NoServer,
+        Self::Overloaded,
+        Self::BreakerOpen,
+        Self::Unresolved,
+        Self::AddressRefused,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::TlsFailed,
+        Self::UpstreamTimeout,
+        Self::RequestTimeout,
+        Self::UpstreamBroken,
+        Self::UpstreamCut,
+        Self::AdaptFailed,
+        Self::ClientGone,
+        Self::Internal,
+    ];
+
+    /// Whether the client got what it asked for.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Forwarded | Self::Upgraded | Self::Answered)
+    }
+
+    /// Whether it did not, and not by its own fault.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        let own = matches!(self, Self::Refused | Self::BadRequest | Self::Rejected | Self::ClientGone);
+        !own && !self.is_success()
+    }
+
+    /// Whether it is how an attempt fails, at the upstream or on the way to it.
+    #[must_use]
+    pub fn is_of_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::TlsFailed
+                | Self::UpstreamTimeout
+                | Self::RequestTimeout
+                | Self::UpstreamBroken
+                | Self::UpstreamCut
+        )
+    }
+
+    /// What that means, for operators.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Forwarded => "An upstream answered, and the answer went out whole.",
+            Self::Upgraded => "Client and upstream were connected with each other (101) until one of them closed.",
+            Self::Answered => "Pylon answered by itself, as the route says.",
+            Self::Refused => "The decision refused it: no route, a bad path, a method or a target that is not allowed.",
+            Self::BadRequest => "The client broke off, or sent what is not HTTP.",
+            Self::Rejected => "The request breaks a rule of HTTP or a limit.",
+            Self::NoServer => "No address of the upstream is known: look at its endpoints and at name resolution.",
+            Self::Overloaded => "The upstream had as many requests as its limit allows, and so had its queue.",
+            Self::BreakerOpen => "Most requests to the upstream failed before, so that none was sent.",
+            Self::Unresolved => "The name of the target does not resolve.",
+            Self::AddressRefused => "The name stands for an address that the route's `allow` does not have.",
+            Self::ConnectFailed => "No connection to the upstream could be made: is the server running?",
+            Self::ConnectTimeout => "No connection to the upstream came about in time: is the network open?",
+            Self::TlsFailed => "The upstream's certificate is not believed, or TLS failed otherwise.",
+            Self::UpstreamTimeout => "The upstream kept silent for longer than `timeouts` allows.",
+            Self::RequestTimeout => "The whole request took longer than `timeouts.request` allows.",
+            Self::UpstreamBroken => "The upstream closed, or sent what is not HTTP, before it answered.",
+            Self::UpstreamCut => "The upstream failed after its answer had begun; the client's was cut off.",
+            Self::AdaptFailed => "The answer's body could not be adapted; it was cut off.",
+            Self::ClientGone => "The client went away before the answer was whole.",
+            Self::Internal => "A fault of Pylon's own: please report it.",
+        }
+    }
+
     /// The word in logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -117,5 +198,16 @@ impl Outcome {
             Self::AdaptFailed => "the service's answer could not be read",
             _ => "the request could not be completed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stand_in_their_order() {
+        assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| *outcome as usize == at));
+        assert_eq!(*Outcome::ALL.last().unwrap(), Outcome::Internal);
     }
 }

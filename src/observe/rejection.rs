@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use super::families::Family;
 
 macro_rules! rejections {
     ($($(#[$doc:meta])* $name:ident $status:literal $label:literal $detail:literal,)+) => {
@@ -135,8 +135,15 @@ impl From<Rejection> for std::io::Error {
 /// Counts rejections by reason, and says how many of them may be logged.
 #[derive(Debug, Clone)]
 pub struct Rejections {
-    counters: Arc<[IntCounter]>,
+    counters: Arc<[AtomicU64]>,
     budget: Arc<LineBudget>,
+}
+
+impl Default for Rejections {
+    fn default() -> Self {
+        let counters = Rejection::ALL.iter().map(|_| AtomicU64::default()).collect();
+        Self { counters, budget: Arc::default() }
+    }
 }
 
 /// Lines that are logged a second at most; an attack must not fill the disk.
@@ -161,23 +168,28 @@ impl LineBudget {
 }
 
 impl Rejections {
-    /// Counters of all reasons, and what registers them.
-    pub(super) fn new() -> prometheus::Result<(Self, IntCounterVec)> {
-        let opts = Opts::new("pylon_rejected_total", "Connections and requests that were turned away, by reason.");
-        let vector = IntCounterVec::new(opts, &["reason"])?;
-        let counters = Rejection::ALL.iter().map(|one| vector.with_label_values(&[one.as_str()])).collect();
-        Ok((Self { counters, budget: Arc::default() }, vector))
-    }
-
     /// Counts a rejection; `true` when it may be logged.
     #[must_use]
     pub fn count(&self, rejection: Rejection) -> bool {
         let at = Rejection::ALL.iter().position(|one| *one == rejection).unwrap_or_default();
         if let Some(counter) = self.counters.get(at) {
-            counter.inc();
+            counter.fetch_add(1, Ordering::Relaxed);
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         self.budget.take(now.map_or(0, |time| time.as_secs()))
+    }
+
+    /// How many were turned away for each reason.
+    pub fn counts(&self) -> impl Iterator<Item = (Rejection, u64)> {
+        Rejection::ALL.iter().zip(&*self.counters).map(|(one, count)| (*one, count.load(Ordering::Relaxed)))
+    }
+
+    /// The family.
+    pub(super) fn family(&self) -> Family {
+        let help = "Connections and requests that were turned away, by reason.";
+        let mut family = Family::counter("pylon_rejected_total", help);
+        self.counts().for_each(|(one, count)| family.push_count(&[("reason", one.as_str())], count));
+        family
     }
 }
 

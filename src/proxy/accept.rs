@@ -9,11 +9,11 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::Context;
 use super::finish::{refuse, write_answer};
 use super::limits::{enter, reject};
+use super::{Context, Gateway};
 use crate::listen::{Listener, is_authority};
-use crate::observe::{Outcome, Rejection, Rejections};
+use crate::observe::{Outcome, Rejection, TRACEPARENT, TraceContext};
 use crate::snapshot::{Action, DRAIN_TIME, Decision, Refusal, Request, Verdict};
 use crate::step::forwarded::X_REQUEST_ID;
 
@@ -35,13 +35,17 @@ pub(super) fn set_up(session: &mut Session, leaving: bool) {
 }
 
 /// Decides about a request; `true` when it has been answered.
-pub(super) async fn accept(rejections: &Rejections, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+pub(super) async fn accept(gateway: &Gateway, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let rejections = gateway.metrics.rejections();
     super::hygiene::clean(session.req_header_mut());
     let connection = ctx.connection.clone();
     let listener = connection.as_ref().map(|connection| &*connection.listener);
-    identify(session, listener, ctx);
+    identify(gateway, session, listener, ctx);
     match decide(session.req_header(), connection.as_ref().map(|c| c.local), listener, ctx) {
-        Ok(decision) => ctx.decision = Some(decision),
+        Ok(decision) => {
+            ctx.decision = Some(decision);
+            ctx.count();
+        }
         Err(rejection) => {
             reject(rejections, session, ctx, rejection).await?;
             return Ok(true);
@@ -62,7 +66,7 @@ pub(super) async fn accept(rejections: &Rejections, session: &mut Session, ctx: 
 }
 
 /// Finds out who sent the request, and what it is called.
-fn identify(session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
+fn identify(gateway: &Gateway, session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
     let request = session.req_header();
     let scheme = if listener.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
     if let Some(connection) = &ctx.connection {
@@ -72,6 +76,11 @@ fn identify(session: &Session, listener: Option<&Listener>, ctx: &mut Context) {
     if let Some(id) = given.filter(|id| ctx.client.trusted && (1..=128).contains(&id.len())) {
         ctx.request_id = id.clone();
     }
+    let told = request.headers.get(&TRACEPARENT).filter(|_| ctx.client.trusted);
+    ctx.trace = told.and_then(|told| TraceContext::follow(told.as_bytes())).unwrap_or_else(|| {
+        let sampled = gateway.traced > 0 && u64::from(fastrand::u32(..)) < gateway.traced;
+        TraceContext::begin(ctx.request_id.as_bytes(), sampled)
+    });
 }
 
 /// Makes the decision.

@@ -3,20 +3,28 @@
 //! The rule that no fault may break: a request that is not idempotent (RFC 9110 §9.2.2) is never sent a second time,
 //! unless the first server said that it did not process it, or cannot have had the whole of it.
 
-use std::io;
+mod failure;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::Context;
-use crate::observe::Outcome;
+pub(super) use failure::{in_words, outcome};
+use failure::{is_answered_wrongly, is_closed, is_closed_h2, is_not_believed, is_refused_stream};
+
+use super::record::between;
+use crate::observe::{Attempt, Outcome};
 use crate::snapshot::Target;
 use crate::upstream::{Endpoint, Entered, Exchange, InFlight, Turn, Upstream};
+
+/// So many attempts of a request are told.
+const TOLD: usize = 8;
 
 /// What is known of a request's attempts.
 #[derive(Default)]
@@ -26,6 +34,10 @@ pub struct Attempts {
     /// How many count against the limit.
     counted: usize,
     made: usize,
+    /// What is told of them; of many, the last ones.
+    pub log: SmallVec<[Attempt; 1]>,
+    /// Whether the current one is under way.
+    open: bool,
     /// Of the current attempt: where it goes, in a pool.
     pub endpoint: Option<Arc<Endpoint>>,
     in_flight: Option<InFlight>,
@@ -52,16 +64,72 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// An attempt begins.
-    pub(super) fn begin(&mut self, endpoint: Option<Arc<Endpoint>>) {
+    /// An attempt begins, of a request that came at `started`.
+    pub(super) fn begin(&mut self, endpoint: Option<Arc<Endpoint>>, address: SocketAddr, started: Instant) {
+        let now = Instant::now();
         self.made += 1;
         self.counted += 1;
+        if self.log.len() >= TOLD {
+            self.log.remove(0);
+        }
+        self.log.push(Attempt {
+            endpoint: address,
+            at: between(started, now),
+            reused: false,
+            connect: None,
+            first_byte: None,
+            end: Duration::ZERO,
+            status: None,
+            failure: None,
+            reason: None,
+            retried: false,
+        });
+        self.open = true;
         self.in_flight = endpoint.as_ref().map(|endpoint| endpoint.state.begin());
         self.endpoint = endpoint;
-        self.began = Some(Instant::now());
+        self.began = Some(now);
         self.exchange = None;
         self.head_sent = None;
         self.turned_down = false;
+    }
+
+    /// The connection of the current attempt is there; how long it took to be made, if it was.
+    pub(super) fn connected(&mut self, reused: bool) -> Option<Duration> {
+        let took = self.began.filter(|_| !reused).map(|began| began.elapsed());
+        if let Some(attempt) = self.log.last_mut() {
+            attempt.reused = reused;
+            attempt.connect = took;
+        }
+        took
+    }
+
+    /// The answer to the current attempt begins.
+    fn first_byte(&mut self, status: StatusCode, started: Instant) {
+        if let Some(attempt) = self.log.last_mut() {
+            attempt.first_byte = Some(started.elapsed());
+            attempt.status = Some(status);
+        }
+    }
+
+    /// The current attempt is over, as it failed, if it did.
+    pub(super) fn conclude(&mut self, started: Instant, failure: Option<Outcome>, reason: Option<&str>) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let Some(attempt) = self.log.last_mut() else { return };
+        attempt.end = started.elapsed();
+        attempt.failure = failure;
+        attempt.reason = reason.map(Into::into);
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.state.metrics.attempt(attempt.status, failure);
+        }
+    }
+
+    /// Whether another attempt follows the last one.
+    fn follows(&mut self, retried: bool) {
+        if let Some(attempt) = self.log.last_mut() {
+            attempt.retried = retried;
+        }
     }
 
     /// The first of the body is at hand; all that was sent until now was the header section.
@@ -144,18 +212,23 @@ pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
     ctx.outcome = outcome(&error);
     let reason = in_words(&error);
     blame(ctx, &reason);
+    ctx.attempts.conclude(ctx.started, Some(ctx.outcome), Some(&reason));
     ctx.reason = Some(reason);
     if let Some(server) = &ctx.server {
         ctx.attempts.tried.push(server.address);
     }
     ctx.attempts.release();
-    error.set_retry(has_room(ctx) && has_other_address(ctx));
+    let retry = has_room(ctx) && has_other_address(ctx);
+    ctx.attempts.follows(retry);
+    error.set_retry(retry);
     error
 }
 
 /// What follows from an attempt that broke after its connection was made.
 pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
     if std::mem::take(&mut ctx.attempts.turned_down) {
+        ctx.attempts.conclude(ctx.started, None, Some("its status is one to try again after"));
+        ctx.attempts.follows(true);
         ctx.attempts.release();
         error.set_retry(true);
         return error;
@@ -163,7 +236,14 @@ pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Err
     if is_not_believed(&error) {
         return not_connected(ctx, error);
     }
-    let retry = *error.esource() == ErrorSource::Upstream && may_follow(session, ctx, &error, reused);
+    let by_upstream = *error.esource() == ErrorSource::Upstream;
+    let retry = by_upstream && may_follow(session, ctx, &error, reused);
+    if by_upstream {
+        let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+        let failure = if begun { Outcome::UpstreamCut } else { outcome(&error) };
+        ctx.attempts.conclude(ctx.started, Some(failure), Some(&in_words(&error)));
+    }
+    ctx.attempts.follows(retry);
     if retry {
         ctx.attempts.release();
         ctx.outcome = Outcome::Internal;
@@ -194,6 +274,7 @@ fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: b
         return false;
     }
     if unprocessed || (stale && idempotent) {
+        ctx.attempts.conclude(ctx.started, None, Some("the idle connection was closed just when it was used"));
         // It is as if this attempt had not been; the next one gets a connection of its own, so that there is no third.
         let again = !ctx.attempts.fresh || has_room(ctx);
         ctx.attempts.counted -= usize::from(!ctx.attempts.fresh);
@@ -208,6 +289,7 @@ fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: b
 
 /// Takes an answer's status in; `true` when it is to be turned down and the request tried again.
 pub(super) fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> bool {
+    ctx.attempts.first_byte(status, ctx.started);
     let (Some(upstream), Some(endpoint)) = (pool(ctx), ctx.attempts.endpoint.clone()) else {
         return false;
     };
@@ -229,77 +311,4 @@ pub(super) fn answered(session: &Session, ctx: &mut Context, status: StatusCode)
         && is_in_budget(ctx);
     ctx.attempts.turned_down = again;
     again
-}
-
-/// The error of the system at the bottom of an error.
-fn system_error(error: &Error) -> Option<&io::Error> {
-    error.root_cause().downcast_ref::<io::Error>()
-}
-
-/// Whether the server was found to be another one, or to speak another protocol, than is configured; nothing was sent then.
-fn is_not_believed(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::InvalidCert | ErrorType::Custom("protocol"))
-}
-
-/// Whether the connection was closed or reset.
-fn is_closed(error: &Error) -> bool {
-    match error.etype() {
-        ErrorType::ConnectionClosed => true,
-        ErrorType::ReadError | ErrorType::WriteError => system_error(error).is_some_and(|cause| {
-            matches!(
-                cause.kind(),
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::NotConnected
-            )
-        }),
-        _ => false,
-    }
-}
-
-/// Whether an HTTP/2 server said that it did not process the request: `REFUSED_STREAM`, or a `GOAWAY` before it
-/// (RFC 9113 §6.8, §8.7). Pingora says so by the type and the decision together.
-fn is_refused_stream(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::H2Error) && matches!(error.retry, RetryType::Decided(true))
-}
-
-/// Whether an HTTP/2 connection broke under the request.
-fn is_closed_h2(error: &Error) -> bool {
-    matches!(error.retry, RetryType::ReusedOnly) && error.root_cause().is::<h2::Error>()
-}
-
-/// Whether the server answered what is no answer; it would do so again.
-fn is_answered_wrongly(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2)
-        || system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
-}
-
-/// How a request ends that fails so before its answer.
-pub(super) fn outcome(error: &Error) -> Outcome {
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Outcome::ConnectTimeout,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => Outcome::TlsFailed,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError => Outcome::ConnectFailed,
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::UpstreamTimeout,
-        ErrorType::Custom("deadline") => Outcome::RequestTimeout,
-        _ if system_error(error).is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) => {
-            if in_words(error).contains("whole request") { Outcome::RequestTimeout } else { Outcome::UpstreamTimeout }
-        }
-        _ => Outcome::UpstreamBroken,
-    }
-}
-
-/// An error in few words, for the log.
-pub(super) fn in_words(error: &Error) -> String {
-    let said = system_error(error).filter(|cause| cause.raw_os_error().is_none());
-    match said {
-        Some(cause) => cause.to_string(),
-        None => error.to_string(),
-    }
 }

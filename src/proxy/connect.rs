@@ -119,7 +119,13 @@ async fn until(end: Option<tokio::time::Instant>) {
 }
 
 /// The connection of an attempt is there: from now on its exchange is watched.
-pub(super) fn connected(session: &mut Session, ctx: &mut Context, digest: Option<&Digest>) -> Result<()> {
+pub(super) fn connected(session: &mut Session, ctx: &mut Context, reused: bool, digest: Option<&Digest>) -> Result<()> {
+    let took = ctx.attempts.connected(reused);
+    if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
+        && let Some(took) = took
+    {
+        upstream.metrics().connected(took);
+    }
     if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
         && !upstream.believes(digest)
     {
@@ -182,7 +188,11 @@ fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> 
         authority: endpoint.configured.authority.clone(),
     });
     let peer = Box::new(endpoint.peer.clone());
-    ctx.attempts.begin(Some(endpoint));
+    if ctx.attempts.made() > 0 {
+        upstream.metrics().retry();
+    }
+    let address = endpoint.address;
+    ctx.attempts.begin(Some(endpoint), address, ctx.started);
     Ok(peer)
 }
 
@@ -220,7 +230,7 @@ async fn from_path(resolver: &Resolver, target: &DynamicTarget, ctx: &mut Contex
     };
     let connect = ctx.forward().map_or(COME_AGAIN, |(forward, _)| forward.timeouts.connect);
     ctx.server = Some(ServerInUse { address, scheme: "http", authority });
-    ctx.attempts.begin(None);
+    ctx.attempts.begin(None, address, ctx.started);
     ctx.attempts.more_addresses = untried > 1;
     Ok(Box::new(peer(address, connect)))
 }

@@ -2,15 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode};
 
 use super::attempts::Attempts;
 use super::limits::Arrival;
 use crate::lifecycle::UnderWay;
 use crate::listen::{Connection, Pace};
-use crate::observe::{Outcome, new_request_id};
+use crate::observe::{Outcome, RouteMetrics, TraceContext, new_request_id};
 use crate::route::template::Values;
 use crate::snapshot::{Action, Admitted, Decision, Forward, Route, Snapshot, Verdict};
 use crate::step::body::Pipeline;
@@ -30,6 +31,8 @@ pub struct Context {
     pub snapshot: Arc<Snapshot>,
     /// Its id.
     pub request_id: HeaderValue,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
     /// Who sent it.
     pub client: Client,
     /// The authority that the client named, or the address that it connected to.
@@ -55,12 +58,46 @@ pub struct Context {
     pub admitted: Option<Admitted>,
     /// How its body comes.
     pub arrival: Arrival,
+    /// What its route counts of it, from when the route is known.
+    counted: Option<Counted>,
     /// How it ended, as far as is known.
     pub outcome: Outcome,
     /// The status that the upstream answered with.
     pub upstream_status: Option<StatusCode>,
     /// More about a failure, for the log only.
     pub reason: Option<String>,
+}
+
+/// What was counted of a request already.
+#[derive(Debug, Default)]
+struct Counted {
+    received: u64,
+    sent: u64,
+}
+
+impl Drop for Context {
+    /// However it ends, its route has one request less under way.
+    fn drop(&mut self) {
+        if self.counted.is_some()
+            && let Some(route) = self.route()
+        {
+            route.metrics.leave();
+        }
+    }
+}
+
+/// What is known of a request when it has ended.
+pub struct End<'s> {
+    /// The method.
+    pub method: &'s Method,
+    /// The status that the client got.
+    pub status: StatusCode,
+    /// Bytes of its body.
+    pub received: usize,
+    /// Bytes of its answer's body.
+    pub sent: usize,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// The server of an attempt.
@@ -85,6 +122,7 @@ impl Context {
             pace: Pace::current(),
             snapshot,
             request_id: new_request_id(),
+            trace: TraceContext { trace: 0, parent: None, span: 0, sampled: false },
             client: Client { peer: nobody, trusted: false, address: nobody, scheme: "http" },
             host: String::new(),
             names_host: false,
@@ -97,6 +135,7 @@ impl Context {
             drop_body: false,
             admitted: None,
             arrival: Arrival::default(),
+            counted: None,
             outcome: Outcome::Internal,
             upstream_status: None,
             reason: None,
@@ -107,6 +146,57 @@ impl Context {
     #[must_use]
     pub fn route(&self) -> Option<&Arc<Route>> {
         self.decision.as_ref()?.route.as_ref().map(|(route, _)| route)
+    }
+
+    /// From now on its route counts what is known of it.
+    pub fn count(&mut self) {
+        if let Some(route) = self.route() {
+            route.metrics.begin();
+            self.counted = Some(Counted::default());
+        }
+    }
+
+    /// A piece of its body came.
+    pub fn receive(&mut self, piece: Option<&Bytes>) {
+        if let Some(piece) = piece
+            && let Some((counted, metrics)) = self.counted()
+        {
+            counted.received += piece.len() as u64;
+            metrics.receive(piece.len());
+        }
+    }
+
+    /// A piece of its answer goes out.
+    pub fn send(&mut self, piece: Option<&Bytes>) {
+        if let Some(piece) = piece
+            && let Some((counted, metrics)) = self.counted()
+        {
+            counted.sent += piece.len() as u64;
+            metrics.send(piece.len());
+        }
+    }
+
+    fn counted(&mut self) -> Option<(&mut Counted, &RouteMetrics)> {
+        let (route, _) = self.decision.as_ref()?.route.as_ref()?;
+        Some((self.counted.as_mut()?, &route.metrics))
+    }
+
+    /// It has ended: what did not come by pieces is counted, and how it ended; by `no_route` where no route won.
+    pub fn ended(&mut self, end: &End<'_>, no_route: &RouteMetrics) {
+        let took = (self.outcome != Outcome::Upgraded).then_some(end.took);
+        let outcome = self.outcome;
+        let rest = |all: usize, counted: u64| usize::try_from((all as u64).saturating_sub(counted)).unwrap_or(0);
+        if let Some((counted, metrics)) = self.counted() {
+            metrics.receive(rest(end.received, counted.received));
+            metrics.send(rest(end.sent, counted.sent));
+            metrics.end(end.method, end.status, outcome, took);
+            metrics.leave();
+            self.counted = None;
+        } else {
+            no_route.receive(end.received);
+            no_route.send(end.sent);
+            no_route.end(end.method, end.status, outcome, took);
+        }
     }
 
     /// What https answers say in `Strict-Transport-Security`.

@@ -9,9 +9,10 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::Context;
+use super::context::End;
 use super::limits::{note, rejection_of};
-use crate::observe::{AccessLog, AccessRecord, Outcome, Rejections};
+use super::{Context, Gateway};
+use crate::observe::{Outcome, Rejections};
 use crate::step::Headers;
 use crate::step::errors::ErrorPages;
 use crate::step::forwarded::X_REQUEST_ID;
@@ -147,8 +148,8 @@ fn classify(error: &Error, begun: bool, ctx: &mut Context) {
     ctx.reason = Some(super::attempts::in_words(error));
 }
 
-/// Counts and logs a request that ended.
-pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+/// Counts and records a request that ended.
+pub(super) fn record(gateway: &Gateway, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
     ctx.attempts.end();
     let written = session.response_written().map(|response| response.status);
     if error.is_some() && ctx.outcome == Outcome::Forwarded {
@@ -159,43 +160,11 @@ pub(super) fn record(access: &AccessLog, session: &mut Session, error: Option<&E
     } else {
         StatusCode::INTERNAL_SERVER_ERROR
     });
-    let header = session.req_header();
-    if let Some(route) = ctx.route() {
-        route.metrics.count(&header.method, status);
-    }
-    let failed = !matches!(ctx.outcome, Outcome::Forwarded | Outcome::Upgraded | Outcome::Answered);
-    if failed {
-        tracing::warn!(
-            id = ctx.id(),
-            client = %ctx.client.address,
-            method = %header.method,
-            host = %ctx.host,
-            path = %crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())),
-            route = ctx.route().map_or("", |route| route.name.as_str()),
-            attempts = ctx.attempts.made(),
-            server = ctx.server.as_ref().map(|s| s.address.to_string()),
-            status = status.as_u16(),
-            outcome = ctx.outcome.as_str(),
-            reason = ctx.reason.as_deref().unwrap_or_default(),
-            "request failed"
-        );
-    }
-    if access.is_on() {
-        access.write(AccessRecord {
-            id: ctx.request_id.clone(),
-            client: ctx.client.address,
-            method: header.method.clone(),
-            host: std::mem::take(&mut ctx.host),
-            path: crate::snapshot::path_of(&String::from_utf8_lossy(header.raw_path())).to_owned(),
-            route: ctx.route().map(|route| route.name.clone()),
-            attempts: ctx.attempts.made(),
-            server: ctx.server.as_ref().map(|server| server.address),
-            status,
-            upstream_status: ctx.upstream_status,
-            outcome: ctx.outcome,
-            bytes_out: session.body_bytes_sent(),
-            bytes_in: session.body_bytes_read(),
-            duration: ctx.started.elapsed(),
-        });
-    }
+    let failure = ctx.outcome.is_of_upstream().then_some(ctx.outcome);
+    ctx.attempts.conclude(ctx.started, failure, ctx.reason.as_deref().filter(|_| failure.is_some()));
+    let took = ctx.started.elapsed();
+    let (received, sent) = (session.body_bytes_read(), session.body_bytes_sent());
+    let end = End { method: &session.req_header().method, status, received, sent, took };
+    ctx.ended(&end, gateway.metrics.no_route());
+    gateway.journal.write(session, ctx, status, took);
 }

@@ -34,6 +34,8 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
             authority: &server.authority,
             values,
             request_id: ctx.request_id.clone(),
+            traceparent: ctx.trace.header(ctx.attempts.made()),
+            traced_by_client: ctx.trace.parent.is_some(),
         };
         forward.outward(request, outward);
     }

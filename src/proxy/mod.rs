@@ -11,6 +11,7 @@ mod forward;
 mod hygiene;
 mod limits;
 mod recode;
+mod record;
 mod respond;
 mod session;
 
@@ -27,11 +28,12 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
-use crate::observe::{AccessLog, Rejections};
+use crate::observe::Metrics;
 use crate::snapshot::Snapshot;
 use crate::upstream::Resolver;
 
 pub use context::Context;
+pub use record::Journal;
 
 /// The data path: one for all listeners and workers.
 pub struct Gateway {
@@ -41,10 +43,12 @@ pub struct Gateway {
     pub listeners: Arc<Listeners>,
     /// Looks up the names of dynamic targets.
     pub resolver: Resolver,
-    /// Where what is turned away is counted.
-    pub rejections: Rejections,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where requests are recorded.
-    pub access: AccessLog,
+    pub journal: Journal,
+    /// The share of traces that Pylon begins and that are exported, of 2³².
+    pub traced: u64,
     /// Counts the requests under way.
     pub lifecycle: Arc<Lifecycle>,
 }
@@ -62,7 +66,7 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         accept::set_up(session, self.lifecycle.is_leaving());
-        accept::accept(&self.rejections, session, ctx).await
+        accept::accept(self, session, ctx).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -82,13 +86,13 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        connect::connected(session, ctx, digest)
+        connect::connected(session, ctx, reused, digest)
     }
 
     async fn upstream_request_filter(
@@ -108,6 +112,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         limits::take(body.as_ref(), end, ctx)?;
+        ctx.receive(body.as_ref());
         limits::hold_back(body, end, ctx);
         forward::watch_body(body.as_ref(), end, ctx);
         recode::request_body(body, end, ctx)?;
@@ -151,7 +156,9 @@ impl ProxyHttp for Gateway {
             // The upstream is done with it: its place is free before the client can ask again.
             ctx.attempts.entered = None;
         }
-        respond::adapt_body(body, end, ctx).map(|()| None)
+        respond::adapt_body(body, end, ctx)?;
+        ctx.send(body.as_ref());
+        Ok(None)
     }
 
     async fn response_trailer_filter(
@@ -175,11 +182,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        finish::fail(&self.rejections, session, error, ctx).await
+        finish::fail(self.metrics.rejections(), session, error, ctx).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        finish::record(&self.access, session, error, ctx);
+        finish::record(self, session, error, ctx);
     }
 
     /// What is tried again is not worth a line; the pool tells when an endpoint changes its state.

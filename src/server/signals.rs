@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::recording::Recording;
 use crate::lifecycle::Lifecycle;
 use crate::listen::takeover;
-use crate::observe::AccessLog;
 
 /// Waits for the signal that ends the process.
 pub(super) struct Signals {
     pub(super) lifecycle: Arc<Lifecycle>,
-    pub(super) access: AccessLog,
+    pub(super) recording: Recording,
     pub(super) grace: Duration,
     /// Where sockets are handed over.
     pub(super) upgrade_socket: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => tracing::info!("stopping at once"),
         }
         // All that was under way has ended. Pingora's own shutdown would now wait for its threads: the process ends here.
-        self.access.flush();
+        self.recording.flush();
         std::process::exit(0)
     }
 }

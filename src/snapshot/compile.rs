@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::steps::{self, RouteScope};
 use super::{Action, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
-use crate::config::{Entry, KeyPath, Loaded, Report, RouteSpec};
-use crate::observe::Metrics;
+use crate::config::{Entry, KeyPath, Loaded, Report, RouteLog, RouteSpec};
+use crate::observe::{Metrics, RouteInfo};
 use crate::route::public::{Mount, Via};
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
@@ -79,6 +79,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
                 name: entry.value.name.clone(),
                 matcher,
                 listeners: entry.value.listeners.clone(),
+                info: info(&entry.value.name, &action, entry.value.access_log),
                 action,
                 errors,
                 limits: RouteLimits::new(&entry.value.limits, &entry.value.name, metrics),
@@ -90,6 +91,16 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
     link_vias(loaded, &mut routes, report);
     add_health(&mut routes, metrics);
     routes
+}
+
+/// What records tell of a route.
+fn info(name: &str, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
+    Arc::new(RouteInfo {
+        name: name.to_owned(),
+        steps: action.steps(),
+        upstream: action.upstream().map(|upstream| upstream.name.clone()),
+        logged: log.map(|RouteLog(share)| share.map_or(0, crate::config::of_all)),
+    })
 }
 
 fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Report) -> Matcher {
@@ -202,6 +213,7 @@ fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
             headers: Vec::new(),
         },
         listeners: Vec::new(),
+        info: info("healthz", &Action::Answer(Answer::health()), None),
         action: Action::Answer(Answer::health()),
         errors: crate::step::errors::ErrorPages::default(),
         limits: RouteLimits::new(&crate::config::RouteLimitsSpec::default(), "healthz", metrics),

@@ -1,12 +1,11 @@
 //! How much of requests and answers a route takes, and how fast.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use prometheus::IntGauge;
 
 use crate::config::RouteLimitsSpec;
 use crate::config::value::{ByteSize, Count, Span};
-use crate::observe::{Metrics, Rejection};
+use crate::observe::{Metrics, Rejection, RouteMetrics};
 
 /// How fast a client has to take its answer, where no route says otherwise: bytes a second, over [`DRAIN_TIME`].
 pub const DRAIN_RATE: u64 = 1024;
@@ -32,16 +31,16 @@ pub struct RouteLimits {
     pub target: Option<usize>,
     /// Bytes of a header section.
     pub header: Option<usize>,
-    requests: Option<(i64, IntGauge)>,
+    requests: Option<(i64, RouteMetrics)>,
 }
 
 /// A request under way on a route that limits them; it counts until this is dropped.
 #[derive(Debug)]
-pub struct Admitted(IntGauge);
+pub struct Admitted(RouteMetrics);
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.admitted().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -57,7 +56,7 @@ impl RouteLimits {
             drain_time: spec.drain_time.map_or(DRAIN_TIME, Span::duration),
             target: spec.target_size.map(ByteSize::as_usize),
             header: spec.header_size.map(ByteSize::as_usize),
-            requests: spec.requests.map(|most: Count| (i64::from(most.get()), metrics.in_flight(route))),
+            requests: spec.requests.map(|most: Count| (i64::from(most.get()), metrics.route(route))),
         }
     }
 
@@ -67,8 +66,8 @@ impl RouteLimits {
     /// When there are as many as there may be.
     pub fn admit(&self) -> Result<Option<Admitted>, Rejection> {
         let Some((most, under_way)) = &self.requests else { return Ok(None) };
-        under_way.inc();
+        let before = under_way.admitted().fetch_add(1, Ordering::Relaxed);
         let admitted = Admitted(under_way.clone());
-        if under_way.get() > *most { Err(Rejection::RouteBusy) } else { Ok(Some(admitted)) }
+        if before >= *most { Err(Rejection::RouteBusy) } else { Ok(Some(admitted)) }
     }
 }

@@ -3,7 +3,6 @@
 mod compile;
 mod decide;
 mod limits;
-mod named;
 mod outward;
 mod patience;
 mod route;

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use http::header::{ACCEPT_ENCODING, HOST, IF_MODIFIED_SINCE, IF_RANGE, ORIGIN, RANGE, REFERER};
 
 use super::{Forward, HostHeader};
+use crate::observe::{TRACEPARENT, TRACESTATE};
 use crate::route::PathPattern;
 use crate::route::public::strip_common;
 use crate::route::template::{Piece, Template, Values};
@@ -58,6 +59,10 @@ pub struct Outward<'a> {
     pub values: Values<'a>,
     /// The request's id.
     pub request_id: HeaderValue,
+    /// Its place in a trace.
+    pub traceparent: HeaderValue,
+    /// Whether the trace is one that the client told of, and is believed.
+    pub traced_by_client: bool,
 }
 
 impl Outward<'_> {
@@ -79,7 +84,11 @@ impl Forward {
             Some(Prefix::BeforeRest) => HeaderValue::from_str(outward.values.prefix()).ok(),
             Some(Prefix::None) | None => None,
         };
-        forwarded::apply(headers, outward.client, outward.host.as_ref(), prefix, outward.request_id);
+        forwarded::apply(headers, outward.client, outward.host.as_ref(), prefix, outward.request_id.clone());
+        headers.set(&TRACEPARENT, outward.traceparent);
+        if !outward.traced_by_client {
+            headers.remove(&TRACESTATE);
+        }
         if let Some(tag) = &self.etag {
             tag.unmark(headers);
         }

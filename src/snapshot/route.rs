@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::patience::{Retry, Timeouts};
 
-use crate::observe::RouteMetrics;
+use crate::observe::{RouteInfo, RouteMetrics};
 use crate::route::Matcher;
 use crate::route::template::Template;
 use crate::step::adapt::Adapt;
@@ -37,6 +37,8 @@ pub struct Route {
     pub limits: super::RouteLimits,
     /// `Strict-Transport-Security` of https answers.
     pub hsts: Option<HeaderValue>,
+    /// What is told of it in records.
+    pub info: Arc<RouteInfo>,
     /// Its metrics, resolved.
     pub metrics: RouteMetrics,
 }
@@ -50,6 +52,30 @@ pub enum Action {
     Redirect(Redirect),
     /// Forwards it.
     Forward(Box<Forward>),
+}
+
+impl Action {
+    /// What it consists of, in words.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&'static str> {
+        match self {
+            Self::Answer(_) => vec!["answer"],
+            Self::Redirect(_) => vec!["redirect"],
+            Self::Forward(forward) => forward.steps(),
+        }
+    }
+
+    /// The pool that it forwards to.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Self::Forward(forward) => match &forward.target {
+                TargetRule::Pool(upstream) => Some(upstream),
+                TargetRule::Dynamic(_) => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// How a route forwards.
@@ -86,6 +112,26 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// The steps that are switched on, in the order in which they run.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&'static str> {
+        let steps = [
+            ("forwarded headers", true),
+            ("rewrite", self.rewrite.is_some()),
+            ("raw target", self.raw_target),
+            ("request headers", !self.request_headers.is_empty()),
+            ("response headers", !self.response_headers.is_empty()),
+            ("adapt location", self.adapt.location),
+            ("adapt cookies", self.adapt.cookies),
+            ("adapt html", self.adapt.html),
+            ("substitute", self.substitute.is_some()),
+            ("etag", self.etag.is_some()),
+            ("compress", self.compress.is_some()),
+            ("grpc web", self.grpc_web),
+        ];
+        steps.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+    }
+
     /// Whether bodies may be changed, so that they must come whole and not compressed.
     #[must_use]
     pub fn changes_bodies(&self) -> bool {

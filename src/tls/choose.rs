@@ -37,6 +37,18 @@ impl Chooser {
         Self { certificates, exact, wildcard, strict }
     }
 
+    /// The first name of each certificate, and when it ends to be valid, in Unix time; of several with that name, the first
+    /// to end.
+    pub(super) fn expiries(&self) -> Vec<(String, i64)> {
+        let mut ends = std::collections::BTreeMap::new();
+        for certificate in &self.certificates {
+            let name = certificate.names.0.first().map_or_else(String::new, ToString::to_string);
+            let end = certificate.ends.timestamp();
+            ends.entry(name).and_modify(|first: &mut i64| *first = end.min(*first)).or_insert(end);
+        }
+        ends.into_iter().collect()
+    }
+
     /// The certificates for a name, in the order of the configuration.
     fn named(&self, sni: &str) -> Option<&[usize]> {
         let name = normalise(sni);

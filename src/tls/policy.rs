@@ -132,6 +132,12 @@ impl Policy {
         !self.spec.strict_sni.0 || self.live.load().chooser.may_serve(sni, host)
     }
 
+    /// The first name of each certificate, and when it ends to be valid, in Unix time.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        self.live.load().chooser.expiries()
+    }
+
     /// Whether clients that ask for no name, or a strange one, are refused.
     #[must_use]
     pub fn is_strict(&self) -> bool {

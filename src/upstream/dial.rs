@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr as InetAddress;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use pingora::upstreams::peer::{HttpPeer, Peer, Tracer, Tracing};
 use pingora::{Error, ErrorType, Result};
 use tokio::net::TcpStream;
 
+use super::DEFAULT_CONNECT;
 use super::endpoint::{EndpointState, Open};
+use super::sockets::{self, Sockets};
 use super::wire::Wire;
 
 /// What stands for HTTP/1.1 in a peer that is to be connected by [`Http1`].
@@ -28,12 +31,12 @@ pub(super) fn http1() -> ALPN {
     ALPN::Custom(CustomALPN::new(b"pylon".to_vec()))
 }
 
-/// A peer as Pingora's own connectors take it, uncounted: for probes.
+/// A peer as Pingora's own connectors take it: for probes, whose connections are none of the endpoint's.
 pub(super) fn plain(mut peer: HttpPeer) -> HttpPeer {
     if matches!(peer.options.alpn, ALPN::Custom(_)) {
         peer.options.alpn = ALPN::H1;
     }
-    peer.options.custom_l4 = None;
+    peer.options.custom_l4 = Some(Arc::new(Dialer { state: None, timeout: DEFAULT_CONNECT, preamble: Vec::new() }));
     peer
 }
 
@@ -63,10 +66,10 @@ impl Connect for Dialer {
             let said = tokio::io::AsyncWriteExt::write_all(&mut socket, &self.preamble).await;
             said.map_err(|error| Error::because(ErrorType::ConnectError, "sending the PROXY header", error))?;
         }
+        let counted = Sockets::of_process().count(socket.as_raw_fd());
+        let open = self.state.as_ref().map(EndpointState::connected);
         let mut stream = Stream::from(socket);
-        if let Some(state) = &self.state {
-            stream.tracer = Some(Tracer(Box::new(Counted(Some(state.connected()).into()))));
-        }
+        stream.tracer = Some(Tracer(Box::new(Counted(Some((open, counted)).into()))));
         Ok(stream)
     }
 }
@@ -85,7 +88,7 @@ async fn connect(address: InetAddress) -> Result<TcpStream> {
 
 /// Counts a connection for as long as Pingora has its stream.
 #[derive(Debug)]
-struct Counted(std::sync::Mutex<Option<Open>>);
+struct Counted(std::sync::Mutex<Option<(Option<Open>, sockets::Counted)>>);
 
 impl Tracing for Counted {
     fn on_connected(&self) {}

@@ -9,6 +9,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::health::Health;
 use super::latency::Latency;
+use crate::observe::EndpointMetrics;
 
 /// A server as it was configured.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct EndpointState {
     pub latency: Latency,
     /// Whether it works.
     pub health: Health,
+    /// What is counted of it.
+    pub metrics: EndpointMetrics,
 }
 
 impl EndpointState {

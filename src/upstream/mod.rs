@@ -17,6 +17,7 @@ mod latency;
 mod limits;
 mod report;
 mod roster;
+mod sockets;
 mod status;
 mod sticky;
 mod trust;
@@ -39,6 +40,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::value::Span;
 use crate::config::{BalanceSpec, Protocol, UpstreamSpec, value::HashKey};
+use crate::observe::PoolMetrics;
 use balance::Ring;
 use compile::Compiled;
 use dial::Dialer;
@@ -49,6 +51,7 @@ pub use discovery::Resolver;
 pub use endpoint::{Configured, Endpoint, EndpointState, InFlight};
 pub use limits::{Entered, Full};
 pub use roster::{Roster, Wish};
+pub use sockets::Sockets;
 pub use status::PoolStatus;
 pub use wire::{Exchange, Times, Turn, Wire};
 
@@ -66,6 +69,7 @@ pub struct PoolState {
     gate: Arc<limits::Gate>,
     budget: budget::Budget,
     breaker: breaker::Breaker,
+    metrics: PoolMetrics,
     next: AtomicUsize,
     /// Whether no endpoint is usable, as was last said.
     panic: AtomicBool,
@@ -148,6 +152,12 @@ impl Upstream {
     #[must_use]
     pub fn configured(&self) -> &[Arc<Configured>] {
         &self.compiled.endpoints
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub fn metrics(&self) -> &PoolMetrics {
+        &self.state.metrics
     }
 
     /// What it was made from.

@@ -54,6 +54,7 @@ impl Upstream {
                 continue;
             }
             let time = endpoint.state.health.eject(rule, reason);
+            endpoint.state.metrics.ejected();
             tracing::warn!(upstream = %self.name, endpoint = %endpoint.address, %reason, ?time, "endpoint ejected");
             out += 1;
             changed = true;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::health::Shown;
 use super::{Upstream, clock};
+use crate::observe::{EndpointSample, PoolSample};
 
 /// The state of a pool.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -20,6 +21,8 @@ pub struct PoolStatus {
     pub in_flight: Option<u32>,
     /// Requests that wait for their turn.
     pub waiting: u32,
+    /// Attempts beyond a request's first.
+    pub retries: u64,
     /// Its endpoints.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -42,6 +45,10 @@ pub struct EndpointStatus {
     pub connections: u32,
     /// The average time to the first byte of its answers, in milliseconds; peaks count at once.
     pub latency_ms: f64,
+    /// Attempts.
+    pub requests: u64,
+    /// Attempts that failed.
+    pub failures: u64,
 }
 
 impl Upstream {
@@ -57,10 +64,14 @@ impl Upstream {
             breaker: self.compiled.breaker.map(|_| self.state.breaker.phase()),
             in_flight: self.compiled.limits.map(|_| self.state.gate.inside()),
             waiting: self.state.gate.waiting(),
+            retries: self.state.metrics.retries(),
             endpoints: roster
                 .all
                 .iter()
-                .map(|endpoint| EndpointStatus {
+                .map(|endpoint| (endpoint, endpoint.state.metrics.totals()))
+                .map(|(endpoint, (requests, failures))| EndpointStatus {
+                    requests,
+                    failures,
                     address: endpoint.address.to_string(),
                     configured: String::from_utf8_lossy(endpoint.configured.authority.as_bytes()).into_owned(),
                     weight: endpoint.configured.weight,
@@ -82,6 +93,28 @@ impl Upstream {
         } else {
             roster.panic.then_some("no endpoint is usable")
         }
+    }
+
+    /// What metrics tell of this pool; `take` gets it.
+    pub fn sample(&self, take: &mut dyn FnMut(&PoolSample<'_>)) {
+        let now = clock::now();
+        let roster = self.roster.load();
+        let endpoints = roster.all.iter().map(|endpoint| EndpointSample {
+            address: endpoint.address.to_string(),
+            metrics: &endpoint.state.metrics,
+            healthy: endpoint.state.health.is_usable(now),
+            in_flight: endpoint.state.in_flight(),
+            connections: endpoint.state.open(),
+            latency: endpoint.state.latency.average().as_secs_f64(),
+        });
+        take(&PoolSample {
+            name: &self.name,
+            metrics: &self.state.metrics,
+            panic: roster.panic,
+            breaker_open: self.compiled.breaker.map(|_| self.state.breaker.phase() != "closed"),
+            queued: self.state.gate.waiting(),
+            endpoints: endpoints.collect(),
+        });
     }
 
     /// What is known of an address, for tests and tools.

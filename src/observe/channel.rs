@@ -1,0 +1,247 @@
+//! A log channel: lines to one target, from a thread of its own, so that a target that does not take them stalls nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::queue::Queue;
+
+/// How many lines wait, for each thread that writes some.
+const WAITING: usize = 16 * 1024;
+/// So many bytes are written at a time.
+const PIECE: usize = 64 * 1024;
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, which is appended to, and opened anew on request.
+    File(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A channel of items that become lines.
+#[derive(Debug)]
+pub(super) struct Channel<T> {
+    queue: Arc<Queue<T, WAITING>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    reopen: AtomicBool,
+    lines: AtomicU64,
+    /// Lines that could not be written.
+    lost: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// What became of a channel's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Lines {
+    /// Lines that were written.
+    pub lines: u64,
+    /// Lines that were dropped: the target did not take them, in time or at all.
+    pub dropped: u64,
+    /// Writes that failed.
+    pub errors: u64,
+}
+
+impl<T: Send + 'static> Channel<T> {
+    /// Opens the target and starts the thread; `format` makes a line, with its end, of an item.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub(super) fn start(
+        name: &str,
+        target: Target,
+        format: impl Fn(&mut Vec<u8>, T) + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut sink = Sink::open(&target)?;
+        let shared = Arc::new(Shared {
+            target,
+            reopen: AtomicBool::new(false),
+            lines: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            errors: AtomicU64::default(),
+        });
+        let queue = Arc::<Queue<T, WAITING>>::default();
+        let (reader, of_thread) = (Arc::clone(&queue), Arc::clone(&shared));
+        std::thread::Builder::new().name(format!("log-{name}")).spawn(move || {
+            let buffer = std::cell::RefCell::new(Vec::with_capacity(PIECE + 4096));
+            let sink = std::cell::RefCell::new(&mut sink);
+            let flush = |buffer: &mut Vec<u8>| {
+                if of_thread.reopen.swap(false, Ordering::Relaxed) {
+                    sink.borrow_mut().reopen(&of_thread);
+                }
+                if !buffer.is_empty() {
+                    sink.borrow_mut().write(buffer, &of_thread);
+                    buffer.clear();
+                }
+            };
+            reader.read(
+                |item| {
+                    let mut buffer = buffer.borrow_mut();
+                    format(&mut buffer, item);
+                    if buffer.len() >= PIECE {
+                        flush(&mut buffer);
+                    }
+                },
+                || flush(&mut buffer.borrow_mut()),
+            );
+        })?;
+        Ok(Self { queue, shared })
+    }
+
+    /// Hands an item over, or drops it.
+    pub(super) fn push(&self, item: T) {
+        self.queue.push(item);
+    }
+
+    /// Opens a file anew, as it was moved away; what is written from now on goes to the new one.
+    pub(super) fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits, for a while at most, until all lines are written.
+    pub(super) fn flush(&self) {
+        self.queue.sync(Duration::from_millis(500));
+    }
+
+    /// Where the lines go.
+    #[must_use]
+    pub(super) fn target(&self) -> &Target {
+        &self.shared.target
+    }
+
+    /// What became of the lines.
+    #[must_use]
+    pub(super) fn lines(&self) -> Lines {
+        Lines {
+            lines: self.shared.lines.load(Ordering::Relaxed),
+            dropped: self.queue.dropped() + self.shared.lost.load(Ordering::Relaxed),
+            errors: self.shared.errors.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// An open target.
+struct Sink {
+    file: File,
+    /// Whether the last write ended within a line.
+    torn: bool,
+}
+
+impl Sink {
+    fn open(target: &Target) -> io::Result<Self> {
+        // Not through the buffers of the standard library, which would hide what was written and what was not.
+        let file = match target {
+            Target::File(path) => open(path)?,
+            Target::Stdout => io::stdout().as_fd().try_clone_to_owned()?.into(),
+            Target::Stderr => io::stderr().as_fd().try_clone_to_owned()?.into(),
+        };
+        Ok(Self { file, torn: false })
+    }
+
+    fn reopen(&mut self, shared: &Shared) {
+        let Target::File(path) = &shared.target else { return };
+        match open(path) {
+            Ok(file) => {
+                self.file = file;
+                self.torn = false;
+            }
+            Err(error) => {
+                shared.errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(path = %path.display(), %error, "the log cannot be opened anew; the old file is kept");
+            }
+        }
+    }
+
+    /// Writes whole lines, as many as the target takes.
+    fn write(&mut self, lines: &[u8], shared: &Shared) {
+        let mut left = lines;
+        if self.torn && self.file.write_all(b"\n").is_ok() {
+            self.torn = false;
+        }
+        while !self.torn && !left.is_empty() {
+            match self.file.write(left) {
+                Ok(0) => break,
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let lost = memchr::memchr_iter(b'\n', left).count();
+        let all = memchr::memchr_iter(b'\n', lines).count();
+        if lost > 0 {
+            shared.errors.fetch_add(1, Ordering::Relaxed);
+            let written = &lines[..lines.len() - left.len()];
+            self.torn = self.torn || written.last().is_some_and(|last| *last != b'\n');
+        }
+        shared.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        shared.lines.fetch_add((all - lost) as u64, Ordering::Relaxed);
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(channel: &Channel<String>, path: &PathBuf) -> String {
+        channel.flush();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    fn start(path: &std::path::Path) -> Channel<String> {
+        let format = |buffer: &mut Vec<u8>, line: String| buffer.extend_from_slice(format!("{line}\n").as_bytes());
+        Channel::start("test", Target::File(path.to_owned()), format).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_opened_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        std::fs::write(&path, "before\n").unwrap();
+        let channel = start(&path);
+        channel.push("one".to_owned());
+        assert_eq!(lines(&channel, &path), "before\none\n");
+        std::fs::rename(&path, &moved).unwrap();
+        channel.reopen();
+        channel.push("two".to_owned());
+        assert_eq!(lines(&channel, &path), "two\n");
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "before\none\n");
+        assert_eq!(channel.lines(), Lines { lines: 2, dropped: 0, errors: 0 });
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted() {
+        let channel = start(std::path::Path::new("/dev/full"));
+        (0..3).for_each(|_| channel.push("line".to_owned()));
+        channel.flush();
+        let told = channel.lines();
+        assert_eq!((told.lines, told.dropped), (0, 3));
+        assert!(told.errors >= 1);
+    }
+}

@@ -1,0 +1,149 @@
+"""Two instances of Pylon before servers that serve, are slow, break off, or are not there."""
+
+import contextlib
+import http.server
+import socket
+import threading
+
+import requests
+from websockets import ConnectionClosed
+from websockets.sync.server import serve
+
+from peers import Edge
+from processes import free_port
+from site_files import Site
+from upstreams import Upstream, read_head
+
+BODY = b"x" * 20_000
+
+
+class Server(Upstream):
+    """Answers by the path: `/slow` late, `/fails` with 503, `/breaks` not at all, all else with a body."""
+
+    def serve(self, connection):
+        leave = threading.Event()
+        while head := self.request(connection):
+            method, path = head.split(b" ", 2)[:2]
+            if path == b"/breaks":
+                connection.shutdown(socket.SHUT_RDWR)
+                return
+            if path == b"/slow":
+                leave.wait(0.15)
+            status = b"503 Service Unavailable" if path == b"/fails" else b"200 OK"
+            connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status, len(BODY)))
+            if method != b"HEAD":
+                connection.sendall(BODY)
+
+    @staticmethod
+    def request(connection):
+        """The head of a request, whose body is read too."""
+        head, rest = read_head(connection)
+        for line in head.lower().split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name == b"content-length":
+                left = int(value) - len(rest)
+                while left > 0 and (piece := connection.recv(65_536)):
+                    left -= len(piece)
+        return head
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes traces (OTLP over HTTP)."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+def echo(peer):
+    with contextlib.suppress(ConnectionClosed):
+        for message in peer:
+            peer.send(message)
+
+
+@contextlib.contextmanager
+def running(server):
+    """A server that runs in a thread: its address."""
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield "http://127.0.0.1:%d" % server.socket.getsockname()[1]
+    server.shutdown()
+
+
+def upstreams(server, websockets):
+    gone = f"http://127.0.0.1:{free_port()}"
+    return {
+        "good": {"endpoints": [server], "health": {"http": "/", "interval": "200ms"}},
+        "sockets": {"endpoints": [websockets]},
+        "mixed": {"endpoints": [server, gone], "balance": "round_robin", "ejection": {"failures": 2, "time": "1s"}},
+        "gone": {"endpoints": [gone], "health": {"tcp": True, "interval": "200ms", "fall": 1}},
+        "breaks": {"endpoints": [server], "breaker": {"minimum_requests": 5, "window": "5s", "open": "1s"}},
+        "narrow": {"endpoints": [server], "limits": {"requests": 1, "queue": 20, "queue_timeout": "5s"}},
+        "empty": {"endpoints": ["http://nowhere.invalid:80"]},
+        "strange": {"endpoints": [server.replace("http:", "https:")], "timeouts": {"tls": "200ms"}},
+    }
+
+
+def forward(name, upstream, rewrite="/{**}", **more):
+    return {"name": name, "path": f"/{name}/**", "upstream": upstream, "rewrite": rewrite} | more
+
+
+def routes():
+    pools = ["good", "sockets", "mixed", "gone", "narrow", "empty", "strange"]
+    return [
+        *(forward(name, name) for name in pools),
+        forward("breaks", "breaks", "/breaks"),
+        forward("fails", "good", "/fails"),
+        forward("small", "good", limits={"body": "10B"}),
+        {"name": "answer", "path": "/answer", "answer": {"body": "hello"}},
+        {"name": "redirect", "path": "/redirect", "redirect": {"to": "/answer", "status": 307}},
+    ]
+
+
+class Fleet:
+    """The instances, alike but for their addresses."""
+
+    def __init__(self, directories, stack):
+        self.site = Site(directories.mktemp("site"))
+        self.site.issue("fine", "localhost", days=90)
+        self.site.issue("old", "old.test", days=2)
+        server = stack.enter_context(Server()).url
+        websockets = stack.enter_context(running(serve(echo, "127.0.0.1", 0)))
+        collector = stack.enter_context(running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)))
+        pools = upstreams(server, websockets)
+        self.edges = []
+        for name in ("first", "second"):
+            edge = Edge(
+                directories.mktemp(name),
+                {"http": {}, "https": self.site.tls("fine", "old")},
+                # Nobody answers there, so that no name resolves.
+                resolver={"servers": [f"127.0.0.1:{free_port()}"], "timeout": "200ms"},
+                log={"access": {"to": "./access.log"}},
+                tracing={"otlp": collector, "sample": "100%"},
+                upstreams=pools,
+                routes=routes(),
+            )
+            stack.callback(edge.stop)
+            self.edges.append(edge)
+
+    def metrics(self, **headers):
+        """What the first instance says: the answer."""
+        return requests.get(f"http://{self.edges[0].admin}/metrics", headers=headers, timeout=10)
+
+    def reload(self):
+        """A new configuration, a wrong one and an unchanged one, on each instance."""
+        for edge in self.edges:
+            good = edge.config["routes"]
+            edge.write(routes=[*good, {"name": "new", "path": "/new", "answer": {"body": "new"}}])
+            assert edge.reload()[0]
+            edge.write(routes=[{"name": "wrong", "paht": "/"}])
+            assert not edge.reload()[0]
+            edge.write(routes=good)
+            assert edge.reload()[0]
+            assert edge.reload()[0]
