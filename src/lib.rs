@@ -6,7 +6,7 @@
 //! *attempt* (one try at an endpoint), *outcome* (how a request ended), *snapshot* (a compiled configuration).
 //!
 //! # Invariants
-//! - [`snapshot::Snapshot::decide`] does no I/O, and is what the data path and `pylon explain` both call.
+//! - [`snapshot::Snapshot::decide`] does no I/O, and is what the data path and [`explain`] both call.
 //! - A request runs under one [`snapshot::Snapshot`] from begin to end; a reload swaps the whole.
 //! - A configuration that does not compile changes nothing: [`snapshot::compile`] starts, resolves and connects nothing.
 //! - Every problem in a configuration is a [`config::Problem`] with the path of its key; one place turns it into a line.
@@ -17,6 +17,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;

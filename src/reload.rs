@@ -1,103 +1,28 @@
 //! Live reload: watch → read → compile → swap; what does not compile changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+mod source;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::config::{Env, Loaded, Report, load, load_system};
-use crate::listen::{Listeners, tls_files};
+use crate::config::{Loaded, PROCESS_KEYS, Report, value::Secret};
+use crate::listen::Listeners;
 use crate::observe::{Metrics, ReloadResult};
 use crate::snapshot::{Snapshot, compile};
 use crate::upstream::{Resolver, Upstream};
+
+pub use source::Source;
 
 /// How long changes may keep coming in before they are read together.
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often files are looked at without being told, for file systems that do not tell.
 const POLL: Duration = Duration::from_secs(10);
-
-/// Where a configuration comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A file.
-    File(PathBuf),
-    /// A built-in system, from variables: those given, or else the environment.
-    System {
-        /// Its name.
-        name: String,
-        /// What stands for the environment.
-        variables: Option<BTreeMap<String, String>>,
-    },
-}
-
-impl Source {
-    /// A built-in system, from the environment.
-    #[must_use]
-    pub fn system(name: &str) -> Self {
-        Self::System { name: name.to_owned(), variables: None }
-    }
-
-    /// Reads it.
-    ///
-    /// # Errors
-    /// All problems, each with its place.
-    pub fn load(&self) -> Result<Loaded, Report> {
-        match self {
-            Self::File(path) => load(path, &Env),
-            Self::System { name, variables: Some(variables) } => load_system(name, variables),
-            Self::System { name, variables: None } => load_system(name, &Env),
-        }
-    }
-}
-
-impl Source {
-    /// A hash of what its files hold now, and of which files there are. `others` are globs of files besides the first.
-    #[must_use]
-    pub fn fingerprint(&self, others: &[PathBuf]) -> u64 {
-        let mut hasher = crate::step::StableHasher::default();
-        let found = others.iter().filter_map(|pattern| glob::glob(&pattern.to_string_lossy()).ok());
-        for path in self.main().map(Path::to_path_buf).into_iter().chain(found.flatten().filter_map(Result::ok)) {
-            (&path, std::fs::read(&path).ok()).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
-    /// The globs of the files that a configuration has besides the first: what it includes, and what its listeners need
-    /// for TLS.
-    #[must_use]
-    pub fn others(&self, loaded: &Loaded) -> Vec<PathBuf> {
-        let folder = self.main().and_then(Path::parent).unwrap_or(Path::new(""));
-        let included = self.main().map(|_| loaded.process.include.iter().map(|pattern| folder.join(pattern)));
-        let literal = |path: PathBuf| PathBuf::from(glob::Pattern::escape(&path.to_string_lossy()));
-        included.into_iter().flatten().chain(tls_files(loaded).into_iter().map(literal)).collect()
-    }
-
-    /// The folders in which its files stand, or would stand.
-    fn folders(&self, others: &[PathBuf]) -> BTreeSet<PathBuf> {
-        self.main().into_iter().chain(others.iter().map(PathBuf::as_path)).map(folder_of).collect()
-    }
-
-    fn main(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::System { .. } => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::System { name, .. } => write!(f, "the built-in system `{name}`"),
-        }
-    }
-}
 
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -118,6 +43,8 @@ pub struct Reloaded {
 pub struct Reloader {
     source: Source,
     started: Loaded,
+    in_use: ArcSwap<Loaded>,
+    admin_token: ArcSwapOption<Secret>,
     /// The globs of the files besides the first, of the configuration that was last read without a problem.
     others: std::sync::Mutex<Vec<PathBuf>>,
     /// What the files held when the configuration in use was read.
@@ -142,13 +69,67 @@ impl Reloader {
         metrics: Metrics,
     ) -> Self {
         let others = std::sync::Mutex::new(source.others(&started));
-        Self { source, started, others, seen, snapshot, listeners, resolver, metrics, one_at_a_time: Mutex::new(()) }
+        let in_use = ArcSwap::from_pointee(started.clone());
+        let admin_token = ArcSwapOption::new(token_of(&started));
+        let one_at_a_time = Mutex::new(());
+        Self {
+            source,
+            started,
+            in_use,
+            admin_token,
+            others,
+            seen,
+            snapshot,
+            listeners,
+            resolver,
+            metrics,
+            one_at_a_time,
+        }
     }
 
     /// Where the configuration comes from.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// What was written of the configuration in use.
+    #[must_use]
+    pub fn in_use(&self) -> Arc<Loaded> {
+        self.in_use.load_full()
+    }
+
+    /// The addresses that are served.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// The token of the admin port: the last that a configuration in use had.
+    ///
+    /// A reload that takes it away opens nothing: the address may be one that is safe with a token only, and stays until
+    /// the restart.
+    #[must_use]
+    pub fn admin_token(&self) -> Option<Arc<Secret>> {
+        self.admin_token.load_full()
+    }
+
+    /// The effective configuration that runs now: the process part of the start, and the rest of the last reload.
+    ///
+    /// # Errors
+    /// When it cannot be written: a fault of this program.
+    pub fn effective(&self) -> Result<serde_yaml::Value, serde_yaml::Error> {
+        let mut value = self.in_use.load().effective_value()?;
+        let started = self.started.effective_value()?;
+        if let Some(value) = value.as_mapping_mut() {
+            for key in PROCESS_KEYS {
+                match started.get(key) {
+                    Some(part) => drop(value.insert(key.into(), part.clone())),
+                    None => drop(value.remove(key)),
+                }
+            }
+        }
+        Ok(value)
     }
 
     /// The configuration in use.
@@ -196,6 +177,7 @@ impl Reloader {
         let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
         if snapshot.hash == current.hash && same_pools {
             renewals.apply();
+            self.now_in_use(loaded);
             self.metrics.config_in_use(current.generation, &current.hash);
             let (hash, changed) = (current.hash.clone(), !certificates.is_empty());
             return Ok(Reloaded { generation: current.generation, hash, changed, certificates, needs_restart });
@@ -205,9 +187,17 @@ impl Reloader {
         let snapshot = Arc::new(snapshot);
         renewals.apply();
         self.snapshot.store(Arc::clone(&snapshot));
+        self.now_in_use(loaded);
         current.upstreams().iter().filter(|pool| !is_in(pool, &snapshot)).for_each(|pool| pool.stop());
         self.metrics.config_in_use(generation, &hash);
         Ok(Reloaded { generation, hash, changed: true, certificates, needs_restart })
+    }
+
+    fn now_in_use(&self, loaded: Loaded) {
+        if let Some(token) = token_of(&loaded) {
+            self.admin_token.store(Some(token));
+        }
+        self.in_use.store(Arc::new(loaded));
     }
 
     /// Reloads whenever the files change, for ever.
@@ -278,39 +268,15 @@ fn is_in(pool: &Arc<Upstream>, snapshot: &Snapshot) -> bool {
     snapshot.upstreams().iter().any(|known| Arc::ptr_eq(known, pool))
 }
 
+fn token_of(loaded: &Loaded) -> Option<Arc<Secret>> {
+    loaded.process.admin.as_ref().and_then(|admin| admin.token.clone()).map(Arc::new)
+}
+
 /// The process keys in which two configurations differ.
 fn changed_process_keys(started: &Loaded, now: &Loaded) -> Vec<&'static str> {
     let text = |loaded: &Loaded, key: &str| {
         let process = serde_yaml::to_value(&loaded.process).unwrap_or_default();
         process.get(key).map(|value| serde_yaml::to_string(value).unwrap_or_default())
     };
-    let keys =
-        ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "recorder", "tracing", "resolver"];
-    keys.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
-}
-
-/// The folder of a path, which may be a glob: what stands before its first wildcard.
-fn folder_of(path: &Path) -> PathBuf {
-    let wild = |part: &std::path::Component<'_>| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-    let plain: PathBuf = path.components().take_while(|part| !wild(part)).collect();
-    let folder = if plain.as_path() == path { plain.parent().map(Path::to_path_buf) } else { Some(plain) };
-    folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_end_before_wildcards() {
-        for (path, folder) in [
-            ("pylon.yaml", "."),
-            ("/etc/pylon/pylon.yaml", "/etc/pylon"),
-            ("/etc/pylon/conf.d/*.yaml", "/etc/pylon/conf.d"),
-            ("conf.d/*/x.yaml", "conf.d"),
-            ("*.yaml", "."),
-        ] {
-            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
-        }
-    }
+    PROCESS_KEYS.into_iter().filter(|key| text(started, key) != text(now, key)).collect()
 }

@@ -135,11 +135,8 @@ impl Process {
     }
 
     fn start_admin(&self, socket: std::net::TcpListener) -> Result<(), StartError> {
-        let admin = Admin {
-            reloader: Arc::clone(&self.reloader),
-            sources: self.sources(),
-            lifecycle: Arc::clone(&self.lifecycle),
-        };
+        let admin = Admin::new(self.sources())
+            .ok_or_else(|| StartError::System("admin: the system gives no random numbers".to_owned()))?;
         let socket = self.control.block_on(async { tokio::net::TcpListener::from_std(socket) });
         let socket = socket.map_err(|error| StartError::System(format!("admin: {error}")))?;
         self.control.spawn(admin.serve(socket));

@@ -25,7 +25,7 @@ const ORDER: [&[&str]; 8] = [
     &["main"],
     &["cli"],
     &["server"],
-    &["admin", "listen", "proxy", "reload"],
+    &["admin", "explain", "listen", "proxy", "reload"],
     &["snapshot"],
     &["route", "step", "tls", "upstream"],
     &["config"],

@@ -74,7 +74,7 @@ impl Sources {
             gauge(
                 "pylon_draining",
                 "1 while this instance is being taken out of service.",
-                f64::from(u8::from(self.lifecycle.is_stopping())),
+                f64::from(u8::from(self.lifecycle.is_leaving())),
             ),
         ]);
         families
@@ -105,7 +105,7 @@ impl Sources {
             "pid": std::process::id(),
             "now": now.as_secs_f64(),
             "uptime_seconds": self.metrics.uptime().as_secs_f64(),
-            "state": if self.lifecycle.is_stopping() { "stopping" } else { "ready" },
+            "state": self.lifecycle.state(),
             "workers": self.workers,
             "config": {
                 "source": self.reloader.source().to_string(),

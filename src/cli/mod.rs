@@ -1,10 +1,17 @@
 //! The command line: one file for each verb, exit codes here.
 
 mod check;
-mod client;
 mod demo;
+mod drain;
 mod explain;
+mod healthcheck;
+mod log_level;
 mod print;
+mod reload;
+mod remote;
+mod status;
+mod table;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,12 +83,20 @@ enum Verb {
     PrintConfig(Which),
     /// Print a JSON Schema of the configuration, for editors.
     Schema,
+    /// Show what a running Pylon does: state, configuration, traffic, routes and pools.
+    Status(status::Status),
+    /// Say what became of a request, by the id that its answer carried.
+    Why(why::Why),
     /// Make a running Pylon read its configuration again.
-    Reload(client::Reload),
+    Reload(reload::Reload),
+    /// Take a running Pylon out of service, and back into it.
+    Drain(drain::Drain),
+    /// Show what a running Pylon logs, or change it until its next start.
+    LogLevel(log_level::LogLevel),
     /// Start stand-ins of all services and Pylon before them, and say what to try.
     Demo(demo::Demo),
     /// Ask a running Pylon whether it serves; exit 0 if so.
-    Healthcheck(client::Healthcheck),
+    Healthcheck(healthcheck::Healthcheck),
     /// Print the version.
     Version,
 }
@@ -102,7 +117,11 @@ pub fn main() -> ExitCode {
         Verb::Explain(explain) => explain.run(),
         Verb::PrintConfig(which) => print::config(&which),
         Verb::Schema => print::schema(),
+        Verb::Status(status) => status.run(),
+        Verb::Why(why) => why.run(),
         Verb::Reload(reload) => reload.run(),
+        Verb::Drain(drain) => drain.run(),
+        Verb::LogLevel(log_level) => log_level.run(),
         Verb::Demo(demo) => demo.run(),
         Verb::Healthcheck(healthcheck) => healthcheck.run(),
         Verb::Version => print::version(),

@@ -96,6 +96,15 @@ impl Loaded {
         self.left_out.iter().any(|out| out.kind == "route" && out.name == name)
     }
 
+    /// Whether a value of the main document was read from a file that is empty.
+    #[must_use]
+    pub fn is_empty_file(&self, path: &KeyPath) -> bool {
+        self.documents.first().is_some_and(|document| {
+            let empty = |value: &serde_yaml::Value| value.as_str().is_some_and(str::is_empty);
+            document.secrets().iter().any(|known| known == path) && document.get(path).is_some_and(empty)
+        })
+    }
+
     /// A path of a document, which stands relative to its file.
     #[must_use]
     pub fn resolve_path(&self, document: usize, path: &str) -> PathBuf {
@@ -131,6 +140,14 @@ impl Loaded {
     /// # Errors
     /// When it cannot be written as YAML: a fault of this program.
     pub fn effective(&self) -> Result<String, serde_yaml::Error> {
+        serde_yaml::to_string(&self.effective_value()?)
+    }
+
+    /// The same as a value.
+    ///
+    /// # Errors
+    /// When it cannot be written as YAML: a fault of this program.
+    pub fn effective_value(&self) -> Result<serde_yaml::Value, serde_yaml::Error> {
         #[derive(Serialize)]
         struct Effective<'a> {
             listeners: Vec<&'a ListenerSpec>,
@@ -164,7 +181,7 @@ impl Loaded {
         }
         prune(&mut value);
         self.redact_value(&mut value);
-        serde_yaml::to_string(&value)
+        Ok(value)
     }
 
     pub(super) fn routing(&self) -> Routing<'_> {

@@ -21,6 +21,7 @@ pub use document::Document;
 pub use expand::{Env, Variables};
 pub use loaded::{Entry, LeftOut, Loaded};
 pub use log_spec::*;
+pub use optional::PROCESS_KEYS;
 pub use pool_spec::*;
 pub use read::{ListOr, OneOrMany, StringOr};
 pub use report::{KeyPath, Place, Problem, Report};

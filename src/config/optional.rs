@@ -7,7 +7,7 @@ use super::report::{KeyPath, Segment};
 use super::spec::RouteSpec;
 
 /// The keys that are read at start only.
-pub(super) const PROCESS_KEYS: [&str; 9] =
+pub const PROCESS_KEYS: [&str; 9] =
     ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "recorder", "tracing", "resolver"];
 
 pub(super) fn is_process(path: &KeyPath) -> bool {

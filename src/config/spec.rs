@@ -9,8 +9,8 @@ use super::log_spec::{LogSpec, RecorderSpec, RouteLog, TracingSpec};
 use super::pool_spec::{RetrySpec, TimeoutsSpec, UpstreamSpec};
 use super::read::{FromList, ListOr, OneOrMany};
 use super::value::{
-    ByteSize, Cidr, CipherSuite, Count, Flag, HeaderName, Hsts, ListenAddress, MediaRange, Method, ServerAddress, Span,
-    StatusCode, TlsVersion,
+    ByteSize, Cidr, CipherSuite, Count, Flag, HeaderName, Hsts, ListenAddress, MediaRange, Method, Secret,
+    ServerAddress, Span, StatusCode, TlsVersion,
 };
 
 /// A config file. The process part (`listeners`, `admin`, `workers`, `grace_period`, `upgrade_socket`, `log`,
@@ -216,8 +216,12 @@ pub struct CertificateSpec {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSpec {
-    /// Address and port; loopback only: `127.0.0.1:9180`.
+    /// Address and port, such as `127.0.0.1:9180`; beyond loopback it needs a `token`. A change needs a restart.
     pub address: ListenAddress,
+    /// What clients have to send as `Authorization: Bearer TOKEN`, 16 characters at least; without one, everyone on
+    /// this machine is let in. A new one is taken over by a reload.
+    #[serde(default, deserialize_with = "super::value::optional_secret")]
+    pub token: Option<Secret>,
 }
 
 /// How many worker threads carry requests.

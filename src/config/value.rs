@@ -26,7 +26,7 @@ pub use media::MediaRange;
 pub use net::{Cidr, ListenAddress};
 pub use number::{Count, Flag, Percent};
 pub use pool::{HashKey, ServerAddress, StatusRange, is_cookie_name};
-pub use secret::Secret;
+pub use secret::{Secret, optional as optional_secret};
 pub use size::ByteSize;
 pub use span::Span;
 pub use tls::{CipherSuite, Hsts, TlsVersion};

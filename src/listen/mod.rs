@@ -1,6 +1,7 @@
 //! The addresses that clients connect to, and the loop that serves their connections.
 
 mod accept;
+mod admin;
 mod authority;
 mod closing;
 pub mod connection;
@@ -120,12 +121,7 @@ impl Listeners {
                 room: limits.room(),
             }));
         }
-        let admin = loaded.process.admin.as_ref().map(|admin| admin.address.socket());
-        if admin.is_some_and(|address| !address.ip().is_loopback()) {
-            let message = "the admin port has no sign-in, so it is for this machine only; write 127.0.0.1:9180";
-            let path = KeyPath::root().then("admin").then("address");
-            report.push(loaded.problem_at(0, path, message));
-        }
+        let admin = admin::check(loaded, &all, &mut report);
         if all.is_empty() {
             let message = "there is no listener, so nobody could connect; add `listeners: [{ address: 0.0.0.0:80 }]`";
             report.push(loaded.problem_at(0, KeyPath::root().then("listeners"), message));

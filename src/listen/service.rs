@@ -88,6 +88,7 @@ where
             shutdown,
             room: Notify::new(),
         });
+        self.lifecycle.serve();
         let mut tasks = tokio::task::JoinSet::new();
         for (listener, socket) in self.sockets.drain(..) {
             let socket = match tokio::net::TcpListener::from_std(socket) {

@@ -22,8 +22,8 @@ const KEPT: u64 = 60;
 
 /// Sets up the connection of a request: how long it is kept afterwards, if client and process want to keep it at all,
 /// and what its version can take.
-pub(super) fn set_up(session: &mut Session, stopping: bool) {
-    let kept = session.get_keepalive().is_some() && !stopping;
+pub(super) fn set_up(session: &mut Session, leaving: bool) {
+    let kept = session.get_keepalive().is_some() && !leaving;
     session.set_keepalive(kept.then_some(KEPT));
     // RFC 9110 §15.2: no interim response to a client that speaks HTTP/1.0.
     let old = session.req_header().version < Version::HTTP_11;

@@ -65,7 +65,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        accept::set_up(session, self.lifecycle.is_stopping());
+        accept::set_up(session, self.lifecycle.is_leaving());
         accept::accept(self, session, ctx).await
     }
 
@@ -138,7 +138,7 @@ impl ProxyHttp for Gateway {
         if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
             limits::answered(session, ctx);
         }
-        if self.lifecycle.is_stopping() {
+        if self.lifecycle.is_leaving() {
             session.set_keepalive(None);
         }
         respond::fit_to_client(session, response, ctx);

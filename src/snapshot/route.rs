@@ -119,6 +119,8 @@ impl Forward {
             ("forwarded headers", true),
             ("rewrite", self.rewrite.is_some()),
             ("raw target", self.raw_target),
+            ("request headers", !self.request_headers.is_empty()),
+            ("response headers", !self.response_headers.is_empty()),
             ("adapt location", self.adapt.location),
             ("adapt cookies", self.adapt.cookies),
             ("adapt html", self.adapt.html),

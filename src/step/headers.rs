@@ -54,6 +54,12 @@ impl HeaderEdits {
         if problems.is_empty() { Ok(edits) } else { Err(problems) }
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
     /// Applies the changes. A filled-in value that cannot stand in a header is left out.
     pub fn apply(&self, headers: &mut dyn Headers, values: &Values<'_>) {
         for name in &self.remove {

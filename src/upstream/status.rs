@@ -84,6 +84,17 @@ impl Upstream {
         }
     }
 
+    /// Why requests to this pool cannot go well, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        let roster = self.roster.load();
+        if roster.all.is_empty() {
+            Some("no address is known")
+        } else {
+            roster.panic.then_some("no endpoint is usable")
+        }
+    }
+
     /// What metrics tell of this pool; `take` gets it.
     pub fn sample(&self, take: &mut dyn FnMut(&PoolSample<'_>)) {
         let now = clock::now();

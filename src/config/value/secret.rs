@@ -49,41 +49,73 @@ impl FromStr for Secret {
     }
 }
 
+/// Text and nothing else. The errors that serde would make of numbers show them, and YAML has changed a number such as
+/// 0x10 already.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<String, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<String, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<String, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<String, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        deserializer.deserialize_any(Text)?.parse().map_err(de::Error::custom)
+    }
+}
 
-        // The errors that serde would make of numbers show them, and YAML has changed a number such as 0x10 already.
-        impl Visitor<'_> for Text {
-            type Value = Secret;
+/// Reads a secret that may be left empty, as `${NAME:-}` is where the variable is not set: then there is none.
+///
+/// # Errors
+/// When it is no text.
+pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    struct Maybe;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
+    impl<'de> Visitor<'de> for Maybe {
+        type Value = Option<Secret>;
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
-                Err(E::custom(NOT_TEXT))
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
-                Err(E::custom(NOT_TEXT))
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
-                Err(E::custom(NOT_TEXT))
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
-                Err(E::custom(NOT_TEXT))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Text.expecting(f)
         }
 
-        deserializer.deserialize_any(Text)
+        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            let text = deserializer.deserialize_any(Text)?;
+            Ok((!text.is_empty()).then_some(Secret(text)))
+        }
     }
+
+    deserializer.deserialize_option(Maybe)
 }
 
 impl JsonSchema for Secret {

@@ -179,13 +179,20 @@ where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let mut invalid = 0;
-    let mut stopping = false;
-    let mut stop = edge.stop.clone();
+    let (mut stopping, mut leaving) = (false, false);
+    let (mut stop, mut drain) = (edge.stop.clone(), edge.lifecycle.drains());
+    // A client that is told to go elsewhere before its first request would come back at once.
+    let mut served = false;
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            _ = drain.wait_for(|drain| *drain), if served && !leaving && !stopping => {
+                leaving = true;
                 connection.graceful_shutdown();
                 continue;
             }
@@ -205,6 +212,7 @@ where
                 }
             }
             Ok(Some(H2Accept::Session(session))) => {
+                served = true;
                 let stream = active.begin();
                 let (edge, info) = (Arc::clone(edge), Arc::clone(info));
                 tokio::spawn(async move {

@@ -1,0 +1,34 @@
+//! Work that takes time on a core: one piece at a time, off the threads that keep watch.
+
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, Refusal};
+use http::StatusCode;
+
+/// Where such work is done.
+#[derive(Debug)]
+pub(super) struct Bench(Semaphore);
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
+}
+
+impl Bench {
+    /// Does it when its turn has come.
+    pub(super) async fn work(
+        &self,
+        work: impl FnOnce() -> Result<Answer, Refusal> + Send + 'static,
+    ) -> Result<Answer, Refusal> {
+        let failed = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be worked out");
+        let _turn = self.0.acquire().await.map_err(|_| failed())?;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::error!(%error, "an answer of the admin port could not be worked out");
+                Err(failed())
+            }
+        }
+    }
+}
