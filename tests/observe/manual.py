@@ -46,8 +46,13 @@ def reasons():
 
 
 @cache
+def groups(name):
+    """The groups in a file of rules."""
+    return yaml.safe_load((RULES / f"{name}.yaml").read_text())["groups"]
+
+
 def rules():
-    return [rule for file in FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+    return [rule for file in FILES for group in groups(file.stem) for rule in group["rules"]]
 
 
 def alerts():
