@@ -187,7 +187,7 @@ def test_connections_by_protocol(edge, site):
             assert now("http2_tls") == now("opening") == 0
     for protocol in ("http1", "http1_tls", "http2"):
         edge.becomes(0, "pylon_connections", protocol=protocol)
-        assert edge.value("pylon_connections_accepted_total", protocol=protocol) == 1
+        assert edge.value("pylon_connections_accepted_total", protocol=protocol) >= 1
     limit = edge.value("pylon_connections_limit")
     assert 0.7 * edge.value("process_max_fds") <= limit <= 0.76 * edge.value("process_max_fds")
 
