@@ -1,6 +1,7 @@
 """Servers die while the page is open: it says which, why, and what became of each request."""
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from edge import QUICK, forwarding
@@ -117,3 +118,20 @@ def test_good_requests_are_listed_when_they_are_asked_for(console, edge, servers
     console.until_text("#requests-empty", "No request has failed")
     console.run("const s = document.getElementById('requests-which'); s.value = 'false'; s.dispatchEvent(new Event('change'))")
     console.until_text(f'#requests-table a[href="#why={identity}"]', "/fine")
+
+
+def test_rows_stay_under_the_pointer_while_more_requests_fail(console, edge, servers):
+    [gone] = servers(1)
+    gone.stop()
+    pylon = edge(forwarding([gone]))
+    first = pylon.get("/first").headers["X-Request-Id"]
+    console.open(pylon.admin)
+    link = f'#requests-table a[href="#why={first}"]'
+    console.until(lambda: console.all(link), "the first failure")
+    ActionChains(console.driver).move_to_element(console.one(link)).perform()
+    second = pylon.get("/second").headers["X-Request-Id"]
+    console.until_text("#requests-new", "Show 1 more")
+    assert len(console.all("#requests-table tbody tr")) == 1
+    console.press("#requests-new")
+    console.until(lambda: console.all(f'#requests-table a[href="#why={second}"]'), "the second failure")
+    assert len(console.all("#requests-table tbody tr")) == 2
