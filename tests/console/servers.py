@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import threading
+import time
 
 
 def open_port():
@@ -70,13 +71,14 @@ class Web:
 class Server(Web):
     """A server behind Pylon. It says the request's id, which Pylon tells to servers alone as long as all is well."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, seconds=0.0, size=0):
+        self.name, self.seconds, self.body = name, seconds, f"{name}\n".encode() + b"." * size
         super().__init__()
 
     def answer(self, request):
         headers = {"Content-Type": "text/plain", "X-Request-Id": request.headers.get("X-Request-Id", "")}
-        return 200, headers, f"{self.name}\n".encode()
+        time.sleep(random.expovariate(1 / self.seconds) if self.seconds else 0)
+        return 200, headers, self.body
 
 
 class Site(Web):

@@ -94,15 +94,27 @@ def test_the_console_cannot_be_framed(console, edge, stranger):
 
 def test_hostile_texts_are_shown_as_texts(console, edge, keep):
     """Every text of the API ends in markup here, more than any client or server could bring about."""
-    pylon = edge({
-        "upstreams": {"web": {"endpoints": ["http://127.0.0.1:9"]}},
-        "routes": [{"name": "site", "path": "/{name}/**", "upstream": "web"}],
-    })
+    pylon = edge(
+        {
+            "upstreams": {"web": {"endpoints": ["http://127.0.0.1:9"]}},
+            "routes": [{"name": "site", "path": "/{name}/**", "upstream": "web"}],
+        }
+    )
     identity = pylon.get("/%3Cimg%20src=x%20onerror=window.ran=1%3E/x").headers["X-Request-Id"]
     between = keep(Between(pylon.authority))
-    between.change = lambda path, status, body: (status, everywhere(HOSTILE, body) if path.startswith("/api/") else body)
+    between.change = lambda path, status, body: (
+        status,
+        everywhere(HOSTILE, body) if path.startswith("/api/") else body,
+    )
     console.open(between.url)
-    for selector in ["#instance", "#routes-table", "#pools-list", "#requests-table", "#configuration-facts", "#logs-table"]:
+    for selector in [
+        "#instance",
+        "#routes-table",
+        "#pools-list",
+        "#requests-table",
+        "#configuration-facts",
+        "#logs-table",
+    ]:
         console.until_text(selector, "<img src=x onerror=")
     console.one("#explain-url").send_keys("http://x/%3Cb%3E/y\n")
     console.until_text("#explain-summary", "<img src=x")

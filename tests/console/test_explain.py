@@ -5,7 +5,13 @@ from selenium.webdriver.common.keys import Keys
 from edge import forwarding
 
 ROUTES = [
-    {"name": "users", "path": "/users/{id}/**", "upstream": "web", "rewrite": "/people/{id}{**}", "adapt": ["location"]},
+    {
+        "name": "users",
+        "path": "/users/{id}/**",
+        "upstream": "web",
+        "rewrite": "/people/{id}{**}",
+        "adapt": ["location"],
+    },
     {"name": "old", "path": "/old", "redirect": {"to": "/users/1/", "status": 301}},
     {"name": "fixed", "path": "/fixed", "answer": {"body": "hi"}},
     {"name": "staff", "path": "/users/{id}/**", "methods": ["DELETE"], "answer": {"status": 403, "body": "no"}},

@@ -20,7 +20,9 @@ def three(console, edge, servers):
     pylon = edge(forwarding(behind, health=QUICK))
     console.open(pylon.admin)
     for server in behind:
-        console.until(lambda server=server: state_of(console, server).startswith("healthy"), f"{server.name} is healthy")
+        console.until(
+            lambda server=server: state_of(console, server).startswith("healthy"), f"{server.name} is healthy"
+        )
     return pylon, behind
 
 
@@ -78,7 +80,9 @@ def test_the_first_try_that_failed_is_seen_when_the_second_succeeded(console, ed
     answers = [pylon.get("/x") for _ in range(4)]
     assert {answer.status_code for answer in answers} == {200}
     identities = [answer.headers["X-Request-Id"] for answer in answers]
-    record = next(record for record in map(lambda one: pylon.api(f"why/{one}"), identities) if len(record["attempts"]) == 2)
+    record = next(
+        record for record in map(lambda one: pylon.api(f"why/{one}"), identities) if len(record["attempts"]) == 2
+    )
     console.open(f"{pylon.admin}/#why={record['id']}")
     console.until_text("#detail-body", "2 attempts")
     first, second = [item.text for item in console.all("#detail .attempt")]
@@ -116,7 +120,9 @@ def test_good_requests_are_listed_when_they_are_asked_for(console, edge, servers
     identity = pylon.get("/fine").headers["X-Request-Id"]
     console.open(pylon.admin)
     console.until_text("#requests-empty", "No request has failed")
-    console.run("const s = document.getElementById('requests-which'); s.value = 'false'; s.dispatchEvent(new Event('change'))")
+    console.run(
+        "const s = document.getElementById('requests-which'); s.value = 'false'; s.dispatchEvent(new Event('change'))"
+    )
     console.until_text(f'#requests-table a[href="#why={identity}"]', "/fine")
 
 

@@ -63,7 +63,11 @@ def test_the_level_of_a_log_is_changed_at_once(console, edge, channel):
     console.until(lambda: console.all(select), "the levels")
     levels = {one["channel"]: one for one in pylon.api("log-level")["channels"]}
     wanted = next(level for level in levels[channel]["levels"] if level != levels[channel]["level"])
-    console.run("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))", console.one(select), wanted)
+    console.run(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))",
+        console.one(select),
+        wanted,
+    )
     console.until_text("#result", f"log {channel} now has level {wanted}")
     assert {one["channel"]: one["level"] for one in pylon.api("log-level")["channels"]}[channel] == wanted
 
@@ -75,8 +79,12 @@ def test_a_change_of_a_level_that_is_refused_is_told_and_undone(console, edge, k
     select = 'select[aria-label="Level of error"]'
     console.until(lambda: console.all(select), "the levels")
     before = console.one(select).get_attribute("value")
-    between.change = lambda path, status, body: (400, b'{"error": "not today"}') if path == "/api/log-level" else (status, body)
+    between.change = lambda path, status, body: (
+        (400, b'{"error": "not today"}') if path == "/api/log-level" else (status, body)
+    )
     other = next(option for option in console.one(select).text.split() if option != before)
-    console.run("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))", console.one(select), other)
+    console.run(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))", console.one(select), other
+    )
     console.until_text("#result", "not today")
     console.until(lambda: console.one(select).get_attribute("value") == before, "the level that it has")

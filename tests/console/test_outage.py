@@ -59,7 +59,11 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_sent(console, edge):
     console.until(lambda: console.text("#tile-in-flight").isdigit(), "the numbers")
     assert not console.one("#token").is_displayed()
     assert TOKEN not in console.run("return document.documentElement.outerHTML")
-    assert console.run("return [Object.values(sessionStorage), Object.values(localStorage), document.cookie]") == [[TOKEN], [], ""]
+    assert console.run("return [Object.values(sessionStorage), Object.values(localStorage), document.cookie]") == [
+        [TOKEN],
+        [],
+        "",
+    ]
     console.driver.refresh()
     console.until(lambda: console.text("#tile-in-flight").isdigit(), "the numbers, without another question")
 

@@ -80,7 +80,9 @@ def test_a_thousand_routes_show_the_busiest_and_can_be_filtered_and_sorted(conso
         pylon.get("/777/x")
     console.open(pylon.admin)
     console.until_text("#routes-count", r"50 of 1,?00\d")
-    console.until(lambda: console.text("#routes-table tbody tr:first-child button") == "tenant-777", "the busiest first")
+    console.until(
+        lambda: console.text("#routes-table tbody tr:first-child button") == "tenant-777", "the busiest first"
+    )
     console.one("#routes-filter").send_keys("nant-12")
     console.until(lambda: len(console.all("#routes-table tbody tr")) == 10, "the ten routes with that name")
     console.one("#routes-filter").send_keys(Keys.BACKSPACE * 7)
@@ -92,7 +94,9 @@ def test_a_thousand_routes_show_the_busiest_and_can_be_filtered_and_sorted(conso
     assert console.run("return rows.every(row => row.isConnected)"), "no row was built anew"
     console.press("#routes-table thead th button")
     assert console.one("#routes-table thead th").get_attribute("aria-sort") == "ascending"
-    assert console.run("return [...document.querySelectorAll('#routes-table tbody button')].slice(1, 3).map(b => b.textContent)") == [
+    assert console.run(
+        "return [...document.querySelectorAll('#routes-table tbody button')].slice(1, 3).map(b => b.textContent)"
+    ) == [
         "tenant-000",
         "tenant-001",
     ]
@@ -111,10 +115,12 @@ def test_a_route_opens_what_is_known_about_it(console, edge, servers):
 
 
 def test_what_turns_clients_away_and_what_is_left_out_is_shown(console, edge):
-    pylon = edge({
-        "upstreams": {"later": {"endpoints": ["${NOT_SET_HERE}"], "optional": True}},
-        "routes": [{"name": "later", "path": "/later/**", "upstream": "later"}],
-    })
+    pylon = edge(
+        {
+            "upstreams": {"later": {"endpoints": ["${NOT_SET_HERE}"], "optional": True}},
+            "routes": [{"name": "later", "path": "/later/**", "upstream": "later"}],
+        }
+    )
     assert pylon.get("/", headers={"Host": "a b"}).status_code == 400
     console.open(pylon.admin)
     console.until(lambda: (console.row("#rejected-table", "host") or {}).get("Count") == "1", "the reason")
