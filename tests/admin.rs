@@ -9,6 +9,8 @@ mod answers;
 mod draining;
 #[path = "admin/limits.rs"]
 mod limits;
+#[path = "admin/records.rs"]
+mod records;
 #[path = "reload/running.rs"]
 #[allow(dead_code, reason = "it serves the tests of reloads, too")]
 mod running;

@@ -62,6 +62,7 @@ async fn every_answer_is_as_described() {
     let document = document(&pylon).await;
     get(pylon.door, "/hi").await.is(200);
     get(pylon.door, "/web/a").await.is(200);
+    get(pylon.door, "/nothing").await.is(404);
     let mut asked = BTreeSet::new();
     let explain = |what: &str| format!("/api/explain?{what}");
     for (path, target, status) in [
@@ -74,6 +75,12 @@ async fn every_answer_is_as_described() {
         ("/api/upstreams", "/api/upstreams".to_owned(), 200),
         ("/api/config", "/api/config".to_owned(), 200),
         ("/api/drain", "/api/drain".to_owned(), 200),
+        ("/api/status", "/api/status".to_owned(), 200),
+        ("/api/log-level", "/api/log-level".to_owned(), 200),
+        ("/api/requests", "/api/requests?limit=500&route=web".to_owned(), 200),
+        ("/api/requests", "/api/requests?failed=true".to_owned(), 200),
+        ("/api/requests", "/api/requests?failed=maybe".to_owned(), 400),
+        ("/api/why/{id}", "/api/why/nothing".to_owned(), 404),
         ("/api/openapi.json", "/api/openapi.json".to_owned(), 200),
         ("/api/explain", explain("url=http://x/web/a"), 200),
         ("/api/explain", explain("url=http://x/hi&method=post"), 200),
@@ -94,6 +101,9 @@ async fn every_answer_is_as_described() {
         ("/api/drain", "{\"drain\":true}", 200),
         ("/api/drain", "{\"drain\":false}", 200),
         ("/api/drain", "{}", 400),
+        ("/api/log-level", "{\"channel\":\"access\",\"level\":\"error\"}", 200),
+        ("/api/log-level", "{\"channel\":\"access\",\"level\":\"loud\"}", 400),
+        ("/api/log-level", "{\"level\":\"info\"}", 400),
     ] {
         let said = post(pylon.admin, path, body).await.is(status);
         as_described(&document, path, "post", status, said.header("content-type").unwrap(), &said.body);
@@ -212,7 +222,7 @@ async fn routes_have_their_upstreams_and_steps() {
     assert_eq!((&web["upstream"], &web["action"], &web["steps"]), (&json!("web"), &json!("forward"), &steps));
     let limited = find("limited");
     assert_eq!((&limited["hosts"], &limited["methods"]), (&json!(["l.example.org"]), &json!(["GET", "POST"])));
-    assert_eq!((&find("node")["upstream"], &find("hi")["steps"]), (&Value::Null, &json!([])));
+    assert_eq!((&find("node")["upstream"], &find("hi")["steps"]), (&Value::Null, &json!(["answer"])));
     assert_eq!(find("away")["action"], "redirect");
     let left: Vec<_> = said["left_out"].as_array().unwrap().iter().map(|out| out["kind"].clone()).collect();
     assert_eq!(left, ["upstream", "route"]);
