@@ -123,7 +123,7 @@ async fn log_level_shows_and_changes() {
         let line = out.lines().find(|line| line.starts_with(channel)).unwrap();
         line.split_whitespace().nth(1).unwrap().to_owned()
     };
-    assert_eq!(["access", "error", "audit"].map(|channel| level(&ran.out, channel)), ["info", "info", "info"]);
+    assert_eq!(["access", "error", "audit"].map(|channel| level(&ran.out, channel)), ["off", "info", "info"]);
     let ran = run(&pylon, &["log-level", "access=error"], &[]);
     assert_eq!((ran.code, level(&ran.out, "access").as_str()), (Some(0), "error"));
     let ran = run(&pylon, &["log-level", "access=loud"], &[]);
