@@ -1,0 +1,104 @@
+"""A Pylon whose logs are in files, and whose metrics can be asked for."""
+
+import json
+import subprocess
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+import kernel
+from peers import Edge, Peer
+from processes import BINARY, Program, wait_until
+
+LOGS = {"to": "./error.log", "format": "json", "access": {"to": "./access.log"}, "audit": {"to": "./audit.log"}}
+TRUSTED = "127.0.0.7"  # the address of a load balancer that is believed
+
+
+class Instance(Edge):
+    """Knows one listener, `http`, unless told otherwise."""
+
+    def __init__(self, directory, listeners=None, **config):
+        config.setdefault("log", LOGS)
+        super().__init__(directory, listeners or {"http": {}}, **config)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def peer(self, listener="http", **options):
+        return Peer(self.ports[listener], **options)
+
+    def ask(self, target, *lines, source="127.0.0.1", **options):
+        """One request on a connection of its own: the answer."""
+        with self.peer(source=source) as peer:
+            return peer.ask(target, *lines, **options)
+
+    def samples(self):
+        """All samples of the metrics: name, labels, value."""
+        text = requests.get(f"http://{self.admin}/metrics", timeout=20).text
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def total(self, name, **labels):
+        """The sum of the samples with a name and with these labels."""
+        wanted = labels.items()
+        return sum(one.value for one in self.samples() if one.name == name and wanted <= one.labels.items())
+
+    def network(self, side):
+        """What has moved on the connections of a side, by the metrics."""
+        count = {one.name: one.value for one in self.samples() if one.labels == {"side": side}}
+        names = ("pylon_network_transmit_bytes_total", "pylon_network_receive_bytes_total")
+        return kernel.Moved(*(int(count[name]) for name in names))
+
+    def text_of(self, name):
+        return (self.directory / name).read_bytes().decode()
+
+    def lines(self, name="access.log"):
+        """The whole lines of a log, each a JSON object."""
+        whole, _, _ = self.text_of(name).rpartition("\n")
+        return [json.loads(line) for line in whole.split("\n") if line]
+
+    def entries(self, mark, name="access.log"):
+        whole, _, _ = self.text_of(name).rpartition("\n")
+        return [json.loads(line) for line in whole.split("\n") if mark in line]
+
+    def entry(self, mark, name="access.log"):
+        """The one line that holds a text; it is waited for."""
+        found = wait_until(lambda: self.entries(mark, name), what=f"{mark} in {name}")
+        assert len(found) == 1, found
+        return found[0]
+
+    def api(self, path, **options):
+        """An answer of the admin port."""
+        return requests.get(f"http://{self.admin}{path}", timeout=20, **options)
+
+    def post(self, path, body):
+        return requests.post(f"http://{self.admin}{path}", json=body, timeout=20)
+
+    def cli(self, *arguments):
+        """A verb of `pylon`: status, output, errors."""
+        command = [BINARY, *arguments, "--admin", self.admin]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout, done.stderr
+
+
+class Redirected(Program):
+    """A program whose standard output and standard error are what `outputs` says."""
+
+    outputs = ("/dev/null", "/dev/null")
+
+    def __init__(self, arguments, directory, **options):
+        shell = ["/bin/sh", "-c", 'out=$1 err=$2; shift 2; exec "$@" >"$out" 2>"$err"', "pylon", *self.outputs]
+        super().__init__([*shell, *arguments], directory, **options)
+
+
+class Piped(Instance, Redirected):
+    """A Pylon that writes to the files, or FIFOs, that `outputs` names."""
+
+    def __init__(self, directory, outputs, **config):
+        self.outputs = outputs
+        super().__init__(directory, **config)
+
+
+def forward(name, upstream="rig", **more):
+    """A route for all below `/NAME`, which is cut off."""
+    return {"name": name, "path": f"/{name}/**", "upstream": upstream, "rewrite": "/{**}"} | more
