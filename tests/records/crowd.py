@@ -66,3 +66,19 @@ class Crowd:
         for (status, _), count in self.statuses.items():
             found[status] = found.get(status, 0) + count
         return found
+
+
+def flood(instance, target, count, status=200, *lines, batch=200):
+    """Asks so often on one connection, many requests at a time; each must be answered with this status."""
+    fields = "".join(f"{line}\r\n" for line in lines)
+    asked = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+    begin = b"HTTP/1.1 %d " % status
+    with instance.peer() as peer:
+        for at in range(0, count, batch):
+            wanted, data = min(batch, count - at), bytearray()
+            peer.send(asked * wanted)
+            while data.count(begin) < wanted:
+                piece = peer.socket.recv(1 << 18)
+                assert piece, bytes(data[-300:])
+                data += piece
+            assert data.count(b"HTTP/1.1 ") == wanted, bytes(data[:300])

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import kernel
 from peers import Edge, Peer
-from processes import BINARY, Program, wait_until
+from processes import BINARY, Program, Pylon, wait_until
 
 LOGS = {"to": "./error.log", "format": "json", "access": {"to": "./access.log"}, "audit": {"to": "./audit.log"}}
 TRUSTED = "127.0.0.7"  # the address of a load balancer that is believed
@@ -16,6 +16,8 @@ TRUSTED = "127.0.0.7"  # the address of a load balancer that is believed
 
 class Instance(Edge):
     """Knows one listener, `http`, unless told otherwise."""
+
+    memory, grows_less_than = Pylon.memory, Pylon.grows_less_than
 
     def __init__(self, directory, listeners=None, **config):
         config.setdefault("log", LOGS)

@@ -1,0 +1,182 @@
+"""Logs that nobody takes: no request waits for them, what is lost is counted, and later lines are whole."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from crowd import flood
+from instance import LOGS, Instance, Piped, forward
+from pipes import Fifo
+from processes import BINARY, answers, free_port, wait_until
+from rig import mark
+
+MIB = 1 << 20
+FLOOD = 24_000  # more than wait for a log
+OWN = [{"name": "own", "path": "/own", "answer": {"body": "x"}}]
+
+
+def site(rig):
+    gone = {"endpoints": [f"http://127.0.0.1:{free_port()}"]}
+    routes = [forward("rig"), forward("gone", "gone"), *OWN]
+    return {"upstreams": {"rig": {"endpoints": [rig.url]}, "gone": gone}, "routes": routes}
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    fifo = Fifo(tmp_path / "pipe")
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def launch(tmp_path, rig):
+    """Starts one of a kind that lives as long as the test."""
+    with contextlib.ExitStack() as stack:
+
+        def launch(log, *outputs):
+            kind = (Piped, outputs) if outputs else (Instance,)
+            instance = kind[0](tmp_path, *kind[1:], log=log, **site(rig))
+            stack.callback(instance.stop)
+            return instance
+
+        yield launch
+
+
+def counts(instance, channel):
+    names = ("lines", "dropped", "write_errors")
+    return {name: int(instance.total(f"pylon_log_{name}_total", channel=channel)) for name in names}
+
+
+def all_counted(instance, channel, expected, of=("lines", "dropped")):
+    """Each line was written or dropped, and all of them are accounted for."""
+    told = lambda: sum(counts(instance, channel)[name] for name in of)  # noqa: E731
+    wait_until(lambda: told() >= expected, 20, f"{expected} lines are accounted for")
+    assert told() == expected, counts(instance, channel)
+
+
+def serves(instance):
+    """Whether all that can be asked of it goes on."""
+    for target, status in (("/own", 200), ("/rig/", 200), ("/none", 404), ("/gone/", 502), ("/rig/bytes/300000", 200)):
+        assert instance.ask(target).status == status
+    assert instance.api("/readyz").status_code == 200
+    return 5
+
+
+@pytest.mark.parametrize("way", ["file", "stdout"])
+def test_an_access_log_that_nobody_reads(launch, fifo, way):
+    if way == "file":
+        instance = launch(LOGS | {"access": {"to": fifo.path}})
+    else:
+        instance = launch(LOGS | {"access": True}, fifo.path, "/dev/null")
+    with instance.grows_less_than(64 * MIB):
+        flood(instance, "/own?" + "f" * 500, FLOOD)
+        asked = FLOOD + serves(instance)
+        wait_until(lambda: counts(instance, "access")["dropped"] > 1000, what="lines are dropped")
+    fifo.read()
+    all_counted(instance, "access", asked)
+    last = mark("last")
+    assert instance.ask(f"/own?{last}").status == 200
+    fifo.waits_for(last)
+    lines, told = fifo.lines(), counts(instance, "access")
+    assert len(lines) == told["lines"] and told["lines"] + told["dropped"] == asked + 1
+    assert len({line["id"] for line in lines}) == len(lines) and told["write_errors"] == 0
+
+
+@pytest.mark.parametrize("way", ["file", "stderr"])
+def test_an_error_log_that_nobody_reads(launch, fifo, way):
+    """Requests that fail have lines there."""
+    log = LOGS | {"format": "json"}
+    if way == "file":
+        instance = launch(log | {"to": fifo.path})
+    else:
+        log.pop("to")
+        instance = launch(log, "/dev/null", fifo.path)
+    with instance.grows_less_than(64 * MIB):
+        flood(instance, "/none/" + "f" * 500, FLOOD, 404)
+        serves(instance)
+        wait_until(lambda: counts(instance, "error")["dropped"] > 1000, what="lines are dropped")
+    last = mark("last")
+    # Some lines may be dropped still, while those that wait are taken.
+    fifo.read()
+    flows = lambda: instance.ask(f"/none/{last}").status == 404 and last.encode() in fifo.data  # noqa: E731
+    wait_until(flows, 20, "lines flow again")
+    wait_until(lambda: fifo.data.endswith(b"\n"))
+    told = lambda: len(fifo.lines()) == counts(instance, "error")["lines"]  # noqa: E731
+    wait_until(told, what="the lines are counted")
+
+
+@pytest.mark.parametrize("channel", ["access", "error", "audit"])
+def test_a_disk_that_is_full(launch, channel):
+    log = {"to": "/dev/full"} | {name: LOGS[name] for name in ("format", "access", "audit")}
+    log = log if channel == "error" else LOGS | {channel: {"to": "/dev/full"}}
+    instance = launch(log)
+    flood(instance, "/none", 500, 404)
+    serves(instance)
+    instance.cli("reload")
+    wait_until(lambda: counts(instance, channel)["write_errors"] > 0, what="errors are counted")
+    if channel == "access":
+        all_counted(instance, "access", 505)
+    told = counts(instance, channel)
+    assert told["lines"] == 0 and told["dropped"] >= 1
+    others = {"access", "error", "audit"} - {channel}
+    assert all(counts(instance, other)["write_errors"] == counts(instance, other)["dropped"] == 0 for other in others)
+
+
+def test_lines_flow_again_when_there_is_room(launch, tmp_path):
+    (tmp_path / "access.log").symlink_to("/dev/full")
+    instance = launch(LOGS)
+    flood(instance, "/own", 100)
+    wait_until(lambda: counts(instance, "access")["dropped"] == 100, what="lines are dropped")
+    (tmp_path / "access.log").unlink()
+    os.kill(instance.pid, signal.SIGUSR1)
+    wait_until((tmp_path / "access.log").exists, what="the new file")
+    flood(instance, "/own", 100)
+    wait_until(lambda: counts(instance, "access")["lines"] == 100, what="lines are written")
+    assert len(instance.lines()) == 100
+
+
+def test_a_reader_that_is_gone(launch, fifo):
+    """A pipe without a reader ends most programs."""
+    instance = launch(LOGS | {"access": True}, fifo.path, "/dev/null")
+    asked = serves(instance)
+    wait_until(lambda: counts(instance, "access")["lines"] == asked, what="lines are written")
+    fifo.read()
+    wait_until(lambda: fifo.data.count(b"\n") == asked, what="they are read")
+    fifo.close()
+    more = serves(instance)
+    flood(instance, "/own", 500)
+    all_counted(instance, "access", asked + more + 500)
+    assert counts(instance, "access")["write_errors"] >= 1
+
+
+def test_it_stops_although_nobody_reads(launch, fifo):
+    instance = launch(LOGS | {"access": {"to": fifo.path}})
+    flood(instance, "/own", 2000)
+    instance.process.send_signal(signal.SIGTERM)
+    assert instance.process.wait(20) == 0
+
+
+def test_a_fifo_without_a_reader_does_not_hold_up_the_start_in_silence(tmp_path):
+    """It starts, or it says what it cannot open."""
+    os.mkfifo(tmp_path / "access.fifo")
+    admin, file, said = f"127.0.0.1:{free_port()}", tmp_path / "pylon.yaml", tmp_path / "said"
+    config = {"listeners": [{"address": f"127.0.0.1:{free_port()}"}], "admin": {"address": admin}, "routes": OWN}
+    file.write_text(json.dumps(config | {"log": {"access": {"to": "./access.fifo"}}}))
+    with said.open("wb") as output, subprocess.Popen([BINARY, "run", "-c", file], stdout=output, stderr=output) as process:
+        try:
+            ready = answers(f"http://{admin}/readyz")
+            wait_until(lambda: ready() or process.poll() is not None, 10, "it starts or ends")
+        finally:
+            process.kill()
+    assert process.returncode < 0 or "log.access.to" in said.read_text()
+
+
+def test_more_requests_than_can_be_recorded_are_counted(launch):
+    """However many come at once, each has a line or is counted as dropped."""
+    instance = launch(LOGS)
+    flood(instance, "/own", FLOOD, batch=4000)
+    all_counted(instance, "access", FLOOD)
