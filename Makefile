@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 
 # What must be there, as COMMAND:PACKAGE; `python3-venv` is a module of Debian's python3.
 BUILD_TOOLS := cc:build-essential cmake:cmake
-TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
+TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
 
 .PHONY: help build run test lint build-tools test-tools lint-tools python
 
@@ -35,6 +35,7 @@ test: build-tools test-tools python
 	@cd tests/edge && PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 ../../$(PYTHON) -m pytest -q
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/edge_attacks
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/observe
+	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/records
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/console
 
 # --all-targets in the build too: the same features as in the tests, so that nothing is compiled twice.
