@@ -54,7 +54,13 @@ class Collector:
 
     def spans(self):
         """All spans that were taken."""
-        found = [span for one in list(self.messages) for resource in one.resource_spans for scope in resource.scope_spans for span in scope.spans]
+        found = [
+            span
+            for one in list(self.messages)
+            for resource in one.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
         return [Span(span) for span in found]
 
     def trace(self, text, seconds=10):

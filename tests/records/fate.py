@@ -137,47 +137,89 @@ def breaks_off(instance, fate, target):
 
 
 NONE = {"upstream_status": None, "first_byte_seconds": None}
+OK = {"status": 200, "upstream_status": 200, "outcome": "forwarded", "reason": None}
 NOWHERE = NONE | {"endpoint": None, "attempts": 0, "connect_seconds": None}
 
 
 def fates(at):
     """All of them; `at` has the addresses."""
-    rig = {"endpoint": at.rig.address, "attempts": 1, "upstream": "rig", "route": "rig"}
-    ok = {"status": 200, "upstream_status": 200, "outcome": "forwarded", "reason": None}
-    of = lambda name: rig | {"upstream": name, "route": name}  # noqa: E731
+    return [*end_well(at), *by_pylon(at), *by_upstream(at), *by_client(at)]
+
+
+def of(at, name, upstream=None):
+    """One attempt at the rig, on a route."""
+    return {"endpoint": at.rig.address, "attempts": 1, "upstream": upstream or name, "route": name}
+
+
+def end_well(at):
+    rig = of(at, "rig")
+    answered = rig | OK
+    retried = OK | {"route": "two", "upstream": "two", "attempts": 2}
+    upgraded = rig | {"status": 101, "upstream_status": 101, "outcome": "upgraded", "reason": None}
+    posted = answered | {"request_bytes": 5, "method": "POST"}
+    no_content = answered | {"status": 204, "upstream_status": 204, "response_bytes": 0}
+    error = answered | {"status": 500, "upstream_status": 500, "response_bytes": 8}
+    own = NOWHERE | {"outcome": "answered", "upstream": None}
     return [
-        Fate("forwarded", "/rig/bytes/70000", rig | ok | {"response_bytes": 70_000, "request_bytes": 0}),
-        Fate("head", "/rig/status/200", rig | ok | {"response_bytes": 0, "method": "HEAD"}, method="HEAD"),
-        Fate("no_content", "/rig/status/204", rig | ok | {"status": 204, "upstream_status": 204, "response_bytes": 0}),
-        Fate("posted", "/rig/", rig | ok | {"request_bytes": 5, "method": "POST"}, ("Content-Length: 5",), "POST", b"12345"),
-        Fate("its_own_error", "/rig/status/500", rig | ok | {"status": 500, "upstream_status": 500, "response_bytes": 8}),
-        Fate("its_own_404", "/rig/status/404", rig | ok | {"status": 404, "upstream_status": 404}),
-        Fate("answered", "/answer", NOWHERE | {"route": "answer", "upstream": None, "status": 200, "outcome": "answered", "response_bytes": 5}),
-        Fate("redirected", "/redirect", NOWHERE | {"route": "redirect", "status": 307, "outcome": "answered"}),
-        Fate("refused", "/none", NOWHERE | {"route": None, "upstream": None, "status": 404, "outcome": "refused"}),
+        Fate("forwarded", "/rig/bytes/70000", answered | {"response_bytes": 70_000, "request_bytes": 0}),
+        Fate("head", "/rig/status/200", answered | {"response_bytes": 0, "method": "HEAD"}, method="HEAD"),
+        Fate("no_content", "/rig/status/204", no_content),
+        Fate("posted", "/rig/", posted, ("Content-Length: 5",), "POST", b"12345"),
+        Fate("its_own_error", "/rig/status/500", error),
+        Fate("its_own_404", "/rig/status/404", answered | {"status": 404, "upstream_status": 404}),
+        Fate("retried", "/two/first/status/503", retried),
+        Fate("upgraded", "/rig/upgrade", upgraded, how=tunnels),
+        Fate("answered", "/answer", own | {"route": "answer", "status": 200, "response_bytes": 5}),
+        Fate("redirected", "/redirect", own | {"route": "redirect", "status": 307}),
+    ]
+
+
+def by_pylon(at):
+    """Requests that get no further than Pylon."""
+    port = at.rig.address.split(":")[1]
+    small = {"route": "small", "status": 413, "outcome": "rejected", "upstream_status": None, "request_bytes": 0}
+    refused = lambda name, status, outcome: NOWHERE | {"route": name, "status": status, "outcome": outcome}  # noqa: E731
+    unavailable = lambda name, outcome: refused(name, 503, outcome) | {"upstream": name}  # noqa: E731
+    return [
+        Fate("refused", "/none", refused(None, 404, "refused") | {"upstream": None}),
         Fate("wrong_method", "/post", NOWHERE | {"status": 405, "outcome": "refused"}),
-        Fate("not_allowed", f"/named/{at.rig.address}/", NOWHERE | {"route": "named", "status": 403, "outcome": "refused"}),
-        Fate("upgraded", "/rig/upgrade", rig | {"status": 101, "upstream_status": 101, "outcome": "upgraded", "reason": None}, how=tunnels),
-        Fate("retried", "/two/first/status/503", {"route": "two", "upstream": "two", "attempts": 2} | ok),
-        Fate("connect_failed", "/gone/", NONE | of("gone") | {"status": 502, "outcome": "connect_failed", "endpoint": at.gone}),
-        Fate("connect_timeout", "/full/", NONE | of("full") | {"status": 504, "outcome": "connect_timeout", "endpoint": at.full.address}),
-        Fate("tls_failed", "/strange/", NONE | of("strange") | {"status": 502, "outcome": "tls_failed", "endpoint": at.strange.address}),
-        Fate("upstream_timeout", "/slow/hang", NONE | of("slow") | {"status": 504, "outcome": "upstream_timeout"}),
-        Fate("request_timeout", "/late/hang", NONE | of("late") | {"status": 504, "outcome": "request_timeout"}),
-        Fate("reset", "/rig/reset", NONE | rig | {"status": 502, "outcome": "upstream_broken"}),
-        Fate("closed", "/rig/close", NONE | rig | {"status": 502, "outcome": "upstream_broken"}),
-        Fate("garbage", "/rig/garbage", NONE | rig | {"status": 502, "outcome": "upstream_broken"}),
-        Fate("upstream_cut", "/rig/cut/5000", rig | {"status": 200, "upstream_status": 200, "outcome": "upstream_cut", "response_bytes": 5000}, how=is_cut),
-        Fate("client_gone", "/rig/hang", NONE | rig | {"status": 499, "outcome": "client_gone", "response_bytes": 0}, how=leaves),
-        Fate("left_in_the_middle", "/rig/bytes/50000000", rig | {"status": 200, "upstream_status": 200, "outcome": "client_gone"}, how=leaves_in_the_middle),
-        Fate("broken_off", "/rig/unread", NONE | rig | {"request_bytes": 3, "method": "POST"}, how=breaks_off),
-        Fate("rejected", "/small/", {"route": "small", "status": 413, "outcome": "rejected", "upstream_status": None, "request_bytes": 0}, ("Content-Length: 11",), "POST", b"12345678901"),
-        Fate("no_server", "/empty/", NOWHERE | {"route": "empty", "upstream": "empty", "status": 503, "outcome": "no_server"}),
-        Fate("overloaded", "/narrow/", NOWHERE | {"route": "narrow", "upstream": "narrow", "status": 503, "outcome": "overloaded"}, how=finds_no_place),
-        Fate("breaker_open", "/fuse/", NOWHERE | {"route": "fuse", "upstream": "fuse", "status": 503, "outcome": "breaker_open"}, how=finds_it_broken),
-        Fate("unresolved", "/named/nowhere.invalid:80/", NOWHERE | {"route": "named", "status": 502, "outcome": "unresolved"}),
-        Fate("address_refused", f"/named/localhost:{at.rig.address.split(':')[1]}/", NOWHERE | {"route": "named", "status": 403, "outcome": "address_refused"}),
-        Fate("adapt_failed", "/changed/notgzip", of("changed") | {"upstream": "rig", "status": 502, "upstream_status": 200, "outcome": "adapt_failed"}),
+        Fate("not_allowed", f"/named/127.0.0.1:{port}/", refused("named", 403, "refused")),
+        Fate("unresolved", "/named/nowhere.invalid:80/", refused("named", 502, "unresolved")),
+        Fate("address_refused", f"/named/localhost:{port}/", refused("named", 403, "address_refused")),
+        Fate("rejected", "/small/", small, ("Content-Length: 11",), "POST", b"12345678901"),
+        Fate("no_server", "/empty/", unavailable("empty", "no_server")),
+        Fate("overloaded", "/narrow/", unavailable("narrow", "overloaded"), how=finds_no_place),
+        Fate("breaker_open", "/fuse/", unavailable("fuse", "breaker_open"), how=finds_it_broken),
+    ]
+
+
+def by_upstream(at):
+    failed = lambda name, status, outcome, **more: NONE | of(at, name) | {"status": status, "outcome": outcome} | more  # noqa: E731
+    cut = of(at, "rig") | {"status": 200, "upstream_status": 200, "outcome": "upstream_cut", "response_bytes": 5000}
+    changed = of(at, "changed", "rig") | {"status": 502, "upstream_status": 200, "outcome": "adapt_failed"}
+    return [
+        Fate("connect_failed", "/gone/", failed("gone", 502, "connect_failed", endpoint=at.gone)),
+        Fate("connect_timeout", "/full/", failed("full", 504, "connect_timeout", endpoint=at.full.address)),
+        Fate("tls_failed", "/strange/", failed("strange", 502, "tls_failed", endpoint=at.strange.address)),
+        Fate("upstream_timeout", "/slow/hang", failed("slow", 504, "upstream_timeout")),
+        Fate("request_timeout", "/late/hang", failed("late", 504, "request_timeout")),
+        Fate("reset", "/rig/reset", failed("rig", 502, "upstream_broken")),
+        Fate("closed", "/rig/close", failed("rig", 502, "upstream_broken")),
+        Fate("garbage", "/rig/garbage", failed("rig", 502, "upstream_broken")),
+        Fate("upstream_cut", "/rig/cut/5000", cut, how=is_cut),
+        Fate("adapt_failed", "/changed/notgzip", changed),
+    ]
+
+
+def by_client(at):
+    rig = of(at, "rig")
+    gone = NONE | rig | {"status": 499, "outcome": "client_gone", "response_bytes": 0}
+    in_the_middle = rig | {"status": 200, "upstream_status": 200, "outcome": "client_gone"}
+    broken_off = NONE | rig | {"request_bytes": 3, "method": "POST"}
+    return [
+        Fate("client_gone", "/rig/hang", gone, how=leaves),
+        Fate("left_in_the_middle", "/rig/bytes/50000000", in_the_middle, how=leaves_in_the_middle),
+        Fate("broken_off", "/rig/unread", broken_off, how=breaks_off),
     ]
 
 

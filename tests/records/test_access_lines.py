@@ -14,17 +14,32 @@ from rig import mark
 # As nginx, Apache and GoAccess read it. Of characters that are escaped, each is two hexadecimal digits.
 TEXT = r'(?:[^"\\\x00-\x1f\x7f]|\\x[0-9A-F]{2})*'
 COMBINED = re.compile(
-    rf'(?P<client>[0-9a-f.:]+) - (?P<user>\S+) \[(?P<date>\d\d/\w{{3}}/\d{{4}}:\d\d:\d\d:\d\d \+0000)\] '
+    rf"(?P<client>[0-9a-f.:]+) - (?P<user>\S+) \[(?P<date>\d\d/\w{{3}}/\d{{4}}:\d\d:\d\d:\d\d \+0000)\] "
     rf'"(?P<method>[A-Z]+) (?P<target>{TEXT}) (?P<protocol>HTTP/\d\.\d)" (?P<status>\d{{3}}) (?P<bytes>\d+) '
     rf'"(?P<referer>{TEXT})" "(?P<agent>{TEXT})"'
 )
+TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z +(INFO|WARN) [^\x00-\x1f\x7f-\x9f]+")
 SECRETS = "token access_token Api-Key password code sig X-Amz-Signature session_id jwt delegation own-name".split()
-WHATEVER = [b"\xff\xfe", b"\xc3\x28", b"\xe2\x80\xa8", b'"', b"\\", b"\\\"", b"'", b"\t", b"%0d%0a", b'", "status": 200, "x": "', b"\xc2\x85", b"\x1b[31m"]
+WHATEVER = [
+    b"\xff\xfe",
+    b"\xc3\x28",
+    b"\xe2\x80\xa8",
+    b'"',
+    b"\\",
+    b'\\"',
+    b"'",
+    b"\t",
+    b"%0d%0a",
+    b'", "status": 200, "x": "',
+    b"\xc2\x85",
+    b"\x1b[31m",
+]
 
 
 @pytest.fixture(scope="module", params=["json", "combined"])
 def instance(request, start, rig):
-    log = LOGS | {"access": {"to": "./access.log", "format": request.param, "redact": ["Own-Name"]}}
+    access = {"to": "./access.log", "format": request.param, "redact": ["Own-Name"]}
+    log = LOGS | {"access": access, "format": "json" if request.param == "json" else "text"}
     instance = start(log=log, upstreams={"rig": {"endpoints": [rig.url]}}, routes=[forward("rig")])
     instance.form = request.param
     return instance
@@ -86,20 +101,29 @@ def test_nothing_breaks_a_line(instance, place):
             spots = {name: b"x" for name in ("agent", "referer", "path", "query")} | {"host": b"localhost"}
             spots |= {place: sent if place != "host" else b"h" + sent}
             with instance.peer() as peer:
-                head = b"GET /rig/%(path)b?%(query)b HTTP/1.1\r\nHost: %(host)b\r\nUser-Agent: %(agent)b\r\nReferer: %(referer)b"
+                head = (
+                    b"GET /rig/%(path)b?%(query)b HTTP/1.1\r\nHost: %(host)b\r\nUser-Agent: %(agent)b\r\nReferer: %(referer)b"
+                )
                 peer.send(head % {name.encode(): value for name, value in spots.items()} + b"\r\n\r\n")
                 assert peer.answer().status in (200, 400)
     all_are_lines(instance, int(instance.total("pylon_http_requests_total")))
+    for one in (instance.directory / "error.log").read_bytes().decode().split("\n")[:-1]:
+        if instance.form == "json":
+            assert json.loads(one)["level"] in ("INFO", "WARN")
+        else:
+            assert TEXT_LINE.fullmatch(one), one
 
 
 def test_bytes_that_are_no_text_are_shown_all_the_same(instance):
     if instance.form == "json":
         return
-    instance.ask(f"/rig/?{(text := mark('agent'))}", "User-Agent: caf\u00e9 \"quoted\" back\\slash")
+    instance.ask(f"/rig/?{(text := mark('agent'))}", 'User-Agent: caf\u00e9 "quoted" back\\slash')
     assert line(instance, text)["agent"] == r"café \x22quoted\x22 back\x5Cslash"
 
 
-@pytest.mark.parametrize("name", [form(name) for name in SECRETS for form in (str, str.upper, urllib.parse.quote)] + ["%74oken", "own%2Dname"])
+@pytest.mark.parametrize(
+    "name", [form(name) for name in SECRETS for form in (str, str.upper, urllib.parse.quote)] + ["%74oken", "own%2Dname"]
+)
 def test_secrets_are_not_shown(instance, name):
     text, secret = mark("hidden"), "hunter2" + mark()
     lines = [f"Referer: https://me:{secret}@ref.test/x?{name}={secret}&a=1#{secret}"]
@@ -124,7 +148,12 @@ def test_what_is_no_secret_is_shown(instance):
 def test_secrets_of_requests_that_fail_are_not_shown_either(instance):
     """Nor in the reason, nor in the error log."""
     secret = "hunter2" + mark()
-    for target in (f"/none?token={secret}", f"/rig/reset?password={secret}", f"/rig/%zz?token={secret}", f"/rig/<?token={secret}"):
+    for target in (
+        f"/none?token={secret}",
+        f"/rig/reset?password={secret}",
+        f"/rig/%zz?token={secret}",
+        f"/rig/<?token={secret}",
+    ):
         assert instance.ask(target).status in (400, 404, 502)
     wait_until(lambda: "upstream_broken" in instance.text_of("error.log"), what="the line of the error log")
     text = mark("last")

@@ -136,7 +136,9 @@ def test_levels_that_are_none_are_refused(instance, body):
 
 def audits(instance, action):
     """The audit lines of an action; there is one at least."""
-    return wait_until(lambda: [one for one in instance.lines("audit.log") if one["action"] == action], what=f"audit of {action}")
+    return wait_until(
+        lambda: [one for one in instance.lines("audit.log") if one["action"] == action], what=f"audit of {action}"
+    )
 
 
 def test_what_operators_do_is_on_record(instance):

@@ -104,7 +104,11 @@ def test_a_route_has_its_own_share(launch):
     last = mark("last")
     instance.ask(f"/gone/?{last}")
     instance.entry(last)
-    counts = {(name, fine): sum(line["route"] == name and (line["status"] == 200) == fine for line in instance.lines()) for name in own for fine in (True, False)}
+    counts = {
+        (name, fine): sum(line["route"] == name and (line["status"] == 200) == fine for line in instance.lines())
+        for name in own
+        for fine in (True, False)
+    }
     assert (counts["loud", True], counts["loud", False]) == (40, 40)
     assert counts["silent", True] == counts["silent", False] == 0
     assert 0 < counts["half", True] < 40 and counts["half", False] == 40
@@ -183,7 +187,11 @@ def test_the_last_lines_are_written_before_the_end(tmp_path, end):
 
 
 def start_fails(tmp_path, log):
-    config = {"listeners": [{"address": f"127.0.0.1:{free_port()}"}], "admin": {"address": f"127.0.0.1:{free_port()}"}, "log": log}
+    config = {
+        "listeners": [{"address": f"127.0.0.1:{free_port()}"}],
+        "admin": {"address": f"127.0.0.1:{free_port()}"},
+        "log": log,
+    }
     edge = Edge.__new__(Edge)
     edge.file, edge.config = tmp_path / "pylon.yaml", config | {"routes": [{"path": "/", "answer": {"body": "x"}, "name": "x"}]}
     edge.write()

@@ -67,7 +67,10 @@ def test_questions_that_make_no_sense_are_refused(launch, query):
     assert answer.status_code == 400 and query.partition("=")[0] in answer.json()["error"]
 
 
-@pytest.mark.parametrize(("recorder", "fine", "failed"), [({"requests": 0, "failures": 0}, 0, 0), ({"requests": 0}, 0, 3), ({"failures": 0, "requests": 5}, 5, 0)])
+@pytest.mark.parametrize(
+    ("recorder", "fine", "failed"),
+    [({"requests": 0, "failures": 0}, 0, 0), ({"requests": 0}, 0, 3), ({"failures": 0, "requests": 5}, 5, 0)],
+)
 def test_nothing_is_kept_where_nothing_is_to_be(launch, recorder, fine, failed):
     instance = launch(recorder)
     ids = failures(instance, 3)

@@ -36,7 +36,11 @@ def values(instance, **labels):
     """All counters with these labels, by name and labels."""
     wanted = labels.items()
     told = instance.samples()
-    return {(one.name, *sorted(one.labels.items())): one.value for one in told if wanted <= one.labels.items() and one.name.endswith(("_total", "_count", "_bucket"))}
+    return {
+        (one.name, *sorted(one.labels.items())): one.value
+        for one in told
+        if wanted <= one.labels.items() and one.name.endswith(("_total", "_count", "_bucket"))
+    }
 
 
 def reloads(instance, **changes):
@@ -153,19 +157,29 @@ def test_both_formats_tell_the_same(instance):
         instance.ask(target)
     wait_until(lambda: instance.total("pylon_http_requests_total") == 4)
     text = httpx.get(f"http://{instance.admin}/metrics", headers={"Accept": "application/openmetrics-text"}).text
-    open_ones = {(s.name, *sorted(s.labels.items())): s.value for family in text_string_to_metric_families(text) for s in family.samples}
+    open_ones = {
+        (s.name, *sorted(s.labels.items())): s.value for family in text_string_to_metric_families(text) for s in family.samples
+    }
     plain = {(s.name, *sorted(s.labels.items())): s.value for s in instance.samples()}
     # The one writes numbers such as 0.005 as the other does, though buckets may be 1 or 1.0.
     same = lambda told: {tuple(("le", float(p[1])) if p[0] == "le" else p for p in key): value for key, value in told.items()}  # noqa: E731
     assert same(open_ones).keys() == same(plain).keys()
-    assert all(value == same(plain)[key] for key, value in same(open_ones).items() if key[0].startswith(("pylon_http_", "pylon_upstream_r")))
+    assert all(
+        value == same(plain)[key]
+        for key, value in same(open_ones).items()
+        if key[0].startswith(("pylon_http_", "pylon_upstream_r"))
+    )
 
 
 def test_histograms_are_whole(instance):
     for target in ("/first/wait/30", "/own", "/first/"):
         instance.ask(target)
     wait_until(lambda: instance.total("pylon_http_requests_total") == 3)
-    buckets = {float(one.labels["le"]): one.value for one in instance.samples() if one.name == "pylon_http_request_duration_seconds_bucket" and one.labels["route"] == "first"}
+    buckets = {
+        float(one.labels["le"]): one.value
+        for one in instance.samples()
+        if one.name == "pylon_http_request_duration_seconds_bucket" and one.labels["route"] == "first"
+    }
     assert list(buckets) == sorted(buckets) and list(buckets.values()) == sorted(buckets.values())
     assert list(buckets)[:-1] == [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
     assert buckets[float("inf")] == instance.total("pylon_http_request_duration_seconds_count", route="first") == 2

@@ -111,6 +111,22 @@ def test_an_error_log_that_nobody_reads(launch, fifo, way):
     wait_until(told, what="the lines are counted")
 
 
+@pytest.mark.parametrize("channel", ["access", "error"])
+def test_long_lines_that_nobody_reads(launch, fifo, channel):
+    """What waits is bounded by its size, not by its number alone: clients say how long their lines are."""
+    log = LOGS | (
+        {"to": fifo.path, "access": False} if channel == "error" else {"access": {"to": fifo.path, "format": "combined"}}
+    )
+    instance = launch(log)
+    long = "f" * 15_000
+    with instance.grows_less_than(64 * MIB):
+        if channel == "error":
+            flood(instance, f"/none/{long}", 8000, 404, batch=50)
+        else:
+            flood(instance, f"/own?{long}", 4000, 200, f"User-Agent: {long}", f"Referer: {long}", batch=20)
+    serves(instance)
+
+
 @pytest.mark.parametrize("channel", ["access", "error", "audit"])
 def test_a_disk_that_is_full(launch, channel):
     log = {"to": "/dev/full"} | {name: LOGS[name] for name in ("format", "access", "audit")}
@@ -180,7 +196,9 @@ def test_a_fifo_without_a_reader_does_not_hold_up_the_start_in_silence(tmp_path)
 def test_requests_that_are_not_recorded_are_counted(launch):
     """However far what records falls behind, each request has a line or is counted as dropped."""
     instance = launch(LOGS)
-    [recorder] = [int(task.name) for task in Path(f"/proc/{instance.pid}/task").iterdir() if (task / "comm").read_text() == "recorder\n"]
+    [recorder] = [
+        int(task.name) for task in Path(f"/proc/{instance.pid}/task").iterdir() if (task / "comm").read_text() == "recorder\n"
+    ]
     os.sched_setscheduler(recorder, os.SCHED_IDLE, os.sched_param(0))  # it works when nobody else does
     asked = threading.Thread(target=flood, args=(instance, "/own", FLOOD), kwargs={"batch": 8000})
     asked.start()

@@ -160,7 +160,13 @@ def test_on_the_command_line(instance, met, name):
     assert (code, json.loads(said)) == (0, record)
     code, said, _ = instance.cli("why", line["id"])
     assert code == 0
-    for text in [line["id"], line["outcome"], record["meaning"], str(line["status"]), *(one["endpoint"] for one in record["attempts"])]:
+    for text in [
+        line["id"],
+        line["outcome"],
+        record["meaning"],
+        str(line["status"]),
+        *(one["endpoint"] for one in record["attempts"]),
+    ]:
         assert text in said
     assert all(text in said for text in [line["route"] or "none", line["reason"] or "", line["path"], line["trace_id"]])
 
@@ -173,7 +179,24 @@ def test_ids_that_nobody_knows(instance):
     assert instance.cli("why", "0" * 32, "--json")[0] == 1
 
 
-ODD = ["a b", "a/b/../c", "a?b=c&d", "a#b", "a%20b", "a%2Fb", "%", "..", ".", '"quoted"', "a\\b", "<script>x</script>", "{id}", "a\tb", "+", "x" * 128]
+ODD = [
+    "a b",
+    "a/b/../c",
+    "a?b=c&d",
+    "a#b",
+    "a%20b",
+    "a%2Fb",
+    "%",
+    "..",
+    ".",
+    '"quoted"',
+    "a\\b",
+    "<script>x</script>",
+    "{id}",
+    "a\tb",
+    "+",
+    "x" * 128,
+]
 
 
 @pytest.mark.parametrize("identity", [*ODD, "früh", "请求"])

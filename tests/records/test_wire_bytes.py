@@ -105,13 +105,13 @@ class TestHttp1:
         with Counted(instance, rigs) as counted, http1(instance, site, listener) as peer:
             assert peer.ask(f"/{upstream}/upgrade", "Connection: Upgrade", "Upgrade: websocket").status == 101
             counted.watch(peer.socket)
-            for count in range(1, 4):
+            told = lambda: [now - then for now, then in zip(counted.told(), counted.before[0], strict=True)]  # noqa: E731
+            least = lambda: min(count for one in told() for count in (one.sent, one.received))  # noqa: E731
+            for count in range(4, 16, 4):
                 for _ in range(4):
                     peer.send(BLOCK)
                     assert peer.file.read(len(BLOCK)) == BLOCK
-                least = count * 4 * len(BLOCK)
-                moved = lambda: [now - then for now, then in zip(counted.told(), counted.before[0], strict=True)]  # noqa: E731
-                wait_until(lambda least=least: min(n for one in moved() for n in (one.sent, one.received)) >= least)
+                wait_until(lambda count=count: least() >= count * len(BLOCK), what="what has moved is counted")
         # It is open still where the counters are compared.
 
 
