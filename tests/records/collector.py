@@ -36,7 +36,8 @@ class Collector:
     def __init__(self):
         self.status, self.open = 200, threading.Event()
         self.open.set()
-        self.messages, self.headers, self.wrong, self.asked = [], [], [], 0
+        self.messages, self.headers, self.spans = [], [], []
+        self.wrong, self.asked = [], 0
 
     def __enter__(self):
         handler = type("Handler", (Handler,), {"collector": self})
@@ -52,22 +53,17 @@ class Collector:
         self.server.server_close()
         assert not self.wrong, self.wrong
 
-    def spans(self):
-        """All spans that were taken."""
-        found = [
-            span
-            for one in list(self.messages)
-            for resource in one.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-        return [Span(span) for span in found]
+    def take(self, message, headers):
+        self.messages.append(message)
+        self.headers.append({name.lower(): value for name, value in headers.items()})
+        scopes = [scope for resource in message.resource_spans for scope in resource.scope_spans]
+        self.spans += [Span(span) for scope in scopes for span in scope.spans]
 
     def trace(self, text, seconds=10):
         """The spans of a request, by a text in its path or query: that of the request, and those of its attempts."""
 
         def find():
-            spans = self.spans()
+            spans = list(self.spans)
             whole = [one for one in spans if one.kind == 2 and text in f"{one['url.path']}?{one['url.query']}"]
             return whole and (whole, [one for one in spans if one.parent_span_id == whole[0].span_id])
 
@@ -103,12 +99,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer()
         try:
             assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/json")
-            message = parsed(body)
+            collector.take(parsed(body), self.headers)
         except Exception as error:
             collector.wrong.append(repr(error))
             raise
-        collector.messages.append(message)
-        collector.headers.append({name.lower(): value for name, value in self.headers.items()})
         return self.answer()
 
     def answer(self):

@@ -54,10 +54,10 @@ class Seen:
 
 
 class Rig(Upstream):
-    """`shared` is a list of requests for several that know of each other's."""
+    """`shared` is a list of requests for several that know of each other's. `prelude` are bytes before all others."""
 
-    def __init__(self, context=None, shared=None):
-        self.context = context
+    def __init__(self, context=None, shared=None, prelude=0):
+        self.context, self.prelude = context, prelude
         self.seen = [] if shared is None else shared
         self.sockets, self.gone = [], kernel.Moved()
         self.lock = threading.Lock()
@@ -70,6 +70,8 @@ class Rig(Upstream):
         return self
 
     def serve(self, connection):
+        if self.prelude:
+            assert len(connection.recv(self.prelude, socket.MSG_WAITALL)) == self.prelude
         if self.context:
             connection = self.context.wrap_socket(connection, server_side=True)
             self.connections.append(connection)

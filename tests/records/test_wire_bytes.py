@@ -11,6 +11,7 @@ import pytest
 import kernel
 from h2rig import H2Rig
 from instance import forward
+from peers import v1
 from processes import wait_until
 from rig import BLOCK, Rig
 
@@ -21,7 +22,8 @@ MIB = 1 << 20
 def rigs(stack, site):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(site.file("local"))
-    return {"plain": stack.enter_context(Rig()), "tls": stack.enter_context(Rig(context)), "h2": stack.enter_context(H2Rig())}
+    kinds = {"plain": Rig(), "tls": Rig(context), "h2": H2Rig(), "told": Rig(prelude=28)}
+    return {name: stack.enter_context(rig) for name, rig in kinds.items()}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,17 @@ def instance(start, site, rigs):
         "plain": {"endpoints": [rigs["plain"].url]},
         "tls": {"endpoints": [rigs["tls"].url], "tls": {"ca": str(site.trusted)}},
         "h2": {"endpoints": [rigs["h2"].url], "protocol": "h2"},
+        "told": {"endpoints": [rigs["told"].url], "proxy_protocol": "v2"},
     }
-    routes = [forward(name, name) for name in upstreams] + [{"name": "own", "path": "/own", "answer": {"body": "o" * 999}}]
-    return start(listeners={"http": {}, "https": site.tls("default")}, upstreams=upstreams, routes=routes)
+    dynamic = {"host": "{host}", "port": "{port}", "allow": ["127.0.0.0/8"]}
+    routes = [
+        *(forward(name, name) for name in upstreams),
+        {"name": "own", "path": "/own", "answer": {"body": "o" * 999}},
+        {"name": "named", "path": "/named/{host}:{port:digits}/**", "dynamic": dynamic, "rewrite": "/{**}"},
+    ]
+    proxied = {"proxy_protocol": {"trusted": ["127.0.0.0/8"], "required": True}}
+    listeners = {"http": {}, "https": site.tls("default"), "proxied": proxied}
+    return start(listeners=listeners, upstreams=upstreams, routes=routes)
 
 
 class Counted:
@@ -113,6 +123,40 @@ class TestHttp1:
                     assert peer.file.read(len(BLOCK)) == BLOCK
                 wait_until(lambda count=count: least() >= count * len(BLOCK), what="what has moved is counted")
         # It is open still where the counters are compared.
+
+
+def test_proxy_headers_are_counted(instance, rigs):
+    with Counted(instance, rigs) as counted, instance.peer("proxied", prelude=v1(("192.0.2.7", 1234))) as peer:
+        for _ in range(5):
+            assert peer.ask("/told/").body == b"ok"
+        counted.watch(peer.socket)
+        assert len(rigs["told"].sockets) == 1
+
+
+def test_dynamic_targets_are_counted(instance, rigs):
+    with Counted(instance, rigs) as counted, instance.peer() as peer:
+        for _ in range(5):
+            assert len(peer.ask(f"/named/{rigs['plain'].address}/bytes/99999").body) == 99_999
+        counted.watch(peer.socket)
+
+
+def test_attempts_that_fail_are_counted(instance, rigs):
+    with Counted(instance, rigs) as counted, contextlib.ExitStack() as open_ones:
+        for how in ("reset", "close", "garbage", "cut/5000"):
+            peer = open_ones.enter_context(instance.peer())
+            with contextlib.suppress(ConnectionError):
+                peer.ask(f"/plain/{how}")
+            counted.watch(peer.socket)
+
+
+def test_health_checks_are_counted(start, stack):
+    """They are bytes on the wire as well."""
+    rig = stack.enter_context(Rig())
+    pool = {"endpoints": [rig.url], "health": {"http": "/bytes/50000", "interval": "100ms", "jitter": "0%"}}
+    instance = start(upstreams={"pool": pool}, routes=[forward("pool", "pool")])
+    wait_until(lambda: len(rig.seen) >= 10, what="probes")
+    told, seen = instance.network("upstream"), rig.moved().turned()
+    assert told.received > 0.8 * seen.received - 50_000 and told.sent > 0
 
 
 def test_answers_of_its_own_and_refusals_are_counted(instance, rigs, site):
