@@ -198,6 +198,7 @@ def by_upstream(at):
     # Another one may have followed at once: of a connection that was idle, nobody knows whether it was closed just then.
     broken = {key: value for key, value in failed("rig", 502, "upstream_broken").items() if key != "attempts"}
     cut = of(at, "rig") | {"status": 200, "upstream_status": 200, "outcome": "upstream_cut", "response_bytes": 5000}
+    stalled = {"status": 200, "upstream_status": 200, "outcome": "upstream_cut", "response_bytes": 1000}
     changed = of(at, "changed", "rig") | {"status": 502, "upstream_status": 200, "outcome": "adapt_failed"}
     return [
         Fate("connect_failed", "/gone/", failed("gone", 502, "connect_failed", endpoint=at.gone)),
@@ -209,6 +210,8 @@ def by_upstream(at):
         Fate("closed", "/rig/close", broken),
         Fate("garbage", "/rig/garbage", broken),
         Fate("upstream_cut", "/rig/cut/5000", cut, how=is_cut),
+        Fate("stalled", "/late/stall", of(at, "late") | stalled, how=is_cut),
+        Fate("no_status", "/rig/status/999", failed("rig", 502, "upstream_broken")),
         Fate("adapt_failed", "/changed/notgzip", changed),
     ]
 

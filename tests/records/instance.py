@@ -1,7 +1,9 @@
 """A Pylon whose logs are in files, and whose metrics can be asked for."""
 
 import json
+import os
 import subprocess
+import sys
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -84,20 +86,27 @@ class Instance(Edge):
 
 
 class Redirected(Program):
-    """A program whose standard output and standard error are what `outputs` says."""
+    """A program whose standard output and standard error go to these files, or FIFOs, opened with these flags."""
 
-    outputs = ("/dev/null", "/dev/null")
+    outputs, flags = ("/dev/null", "/dev/null"), os.O_WRONLY | os.O_APPEND
+    LAUNCH = """if True:
+        import os, sys
+        flags, *outputs = sys.argv[1:4]
+        for number, path in enumerate(outputs, 1):
+            os.dup2(os.open(path, int(flags)), number)
+        os.execv(sys.argv[4], sys.argv[4:])
+    """
 
     def __init__(self, arguments, directory, **options):
-        shell = ["/bin/sh", "-c", 'out=$1 err=$2; shift 2; exec "$@" >"$out" 2>"$err"', "pylon", *self.outputs]
-        super().__init__([*shell, *arguments], directory, **options)
+        launch = [sys.executable, "-I", "-S", "-c", self.LAUNCH, str(self.flags), *self.outputs]
+        super().__init__([*launch, *arguments], directory, **options)
 
 
 class Piped(Instance, Redirected):
-    """A Pylon that writes to the files, or FIFOs, that `outputs` names."""
+    """A Pylon that writes to FIFOs."""
 
-    def __init__(self, directory, outputs, **config):
-        self.outputs = outputs
+    def __init__(self, directory, outputs, flags=0, **config):
+        self.outputs, self.flags = outputs, Redirected.flags | flags
         super().__init__(directory, **config)
 
 

@@ -171,6 +171,11 @@ class Rig(Upstream):
         connection.sendall(head.encode() + b"c" * int(length))
         return self.end(connection)
 
+    def do_stall(self, connection, seen, *_):
+        """Begins to answer, and says no more."""
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"s" * 1000)
+        return self.do_hang(connection, seen)
+
     def do_first(self, connection, seen, *how):
         """Does so with the first attempt of a request, and answers the next one."""
         if len(self.of(seen.target)) == 1:

@@ -171,7 +171,9 @@ def test_a_collector_that_fails_harms_no_request(start, stack, fault):
     own.open.set()
     text = mark("recovered")
     # What waits may still be dropped, until there is room.
-    recovered = lambda: instance.ask(f"/own?{text}").status == 200 and any(text in str(one["url.query"]) for one in list(own.spans))  # noqa: E731
+    recovered = lambda: (
+        instance.ask(f"/own?{text}").status == 200 and any(text in str(one["url.query"]) for one in list(own.spans))
+    )  # noqa: E731
     wait_until(recovered, 20, "spans are exported again")
     asked = lambda: instance.total("pylon_http_requests_total", route="own")  # noqa: E731
     told = lambda: instance.total("pylon_traces_exported_total") + dropped()  # noqa: E731

@@ -39,8 +39,8 @@ def launch(tmp_path, rig):
     """Starts one of a kind that lives as long as the test."""
     with contextlib.ExitStack() as stack:
 
-        def launch(log, *outputs):
-            kind = (Piped, outputs) if outputs else (Instance,)
+        def launch(log, *outputs, flags=0):
+            kind = (Piped, outputs, flags) if outputs else (Instance,)
             instance = kind[0](tmp_path, *kind[1:], log=log, **site(rig))
             stack.callback(instance.stop)
             return instance
@@ -169,6 +169,17 @@ def test_a_reader_that_is_gone(launch, fifo):
     flood(instance, "/own", 500)
     all_counted(instance, "access", asked + more + 500)
     assert counts(instance, "access")["write_errors"] >= 1
+
+
+def test_a_pipe_that_does_not_wait(launch, fifo):
+    """Some parents make the standard output of their children such that a write fails where it would have to wait."""
+    instance = launch(LOGS | {"access": True}, fifo.path, "/dev/null", flags=os.O_NONBLOCK)
+    flood(instance, "/own?" + "f" * 500, 2000)
+    fifo.read()
+    last = mark("last")
+    wait_until(lambda: instance.ask(f"/own?{last}").status == 200 and last.encode() in fifo.data, 20, "lines flow again")
+    fifo.waits_for(last)
+    assert fifo.lines()
 
 
 def test_it_stops_although_nobody_reads(launch, fifo):
