@@ -16,9 +16,17 @@ START = 30.0
 STOP = 10.0
 
 
+GIVEN = set()
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """A port that nobody listens on, and that was not given out before: the system may offer one again at once."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 def wait_until(condition, seconds=10.0, what="it"):
