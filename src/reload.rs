@@ -4,6 +4,7 @@ mod source;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub struct Reloader {
     admin_token: ArcSwapOption<Secret>,
     /// The globs of the files besides the first, of the configuration that was last read without a problem.
     others: std::sync::Mutex<Vec<PathBuf>>,
-    /// What the files held when the configuration in use was read.
-    seen: u64,
+    /// What the files held when they were last read.
+    seen: AtomicU64,
     snapshot: Arc<ArcSwap<Snapshot>>,
     listeners: Arc<Listeners>,
     resolver: Resolver,
@@ -72,6 +73,7 @@ impl Reloader {
         let in_use = ArcSwap::from_pointee(started.clone());
         let admin_token = ArcSwapOption::new(token_of(&started));
         let one_at_a_time = Mutex::new(());
+        let seen = AtomicU64::new(seen);
         Self {
             source,
             started,
@@ -144,7 +146,13 @@ impl Reloader {
     /// All problems; the configuration in use stays in use.
     pub async fn reload(&self) -> Result<Reloaded, Report> {
         let _turn = self.one_at_a_time.lock().await;
+        let others = self.others();
+        let before = self.source.fingerprint(&others);
         let result = self.try_reload().await;
+        // What changed while it was read is seen by the next look.
+        let unchanged = self.source.fingerprint(&others) == before;
+        let seen = if unchanged { self.source.fingerprint(&self.others()) } else { before };
+        self.seen.store(seen, Ordering::Relaxed);
         if let Ok(done) = &result {
             self.metrics.reloaded(if done.changed { ReloadResult::Changed } else { ReloadResult::Unchanged });
         }
@@ -164,11 +172,17 @@ impl Reloader {
         result
     }
 
+    fn others(&self) -> Vec<PathBuf> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn try_reload(&self) -> Result<Reloaded, Report> {
-        let loaded = self.source.load()?;
+        // Thousands of routes take their time, in which the admin port goes on.
+        let loaded = tokio::task::block_in_place(|| self.source.load())?;
         *self.others.lock().unwrap_or_else(PoisonError::into_inner) = self.source.others(&loaded);
         let current = self.snapshot.load_full();
-        let (fresh, snapshot) = compile_all(&loaded, Some(&current), &self.metrics)?;
+        let compile = || compile_all(&loaded, Some(&current), &self.metrics);
+        let (fresh, snapshot) = tokio::task::block_in_place(compile)?;
         let renewals = self.listeners.renew(&fresh, &loaded)?;
         renewals.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let certificates: Vec<String> = renewals.listeners().map(str::to_owned).collect();
@@ -202,8 +216,7 @@ impl Reloader {
 
     /// Reloads whenever the files change, for ever.
     pub async fn watch(self: Arc<Self>) {
-        let others = || self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if self.source.main().is_none() && others().is_empty() {
+        if self.source.main().is_none() && self.others().is_empty() {
             return;
         }
         let (changed, mut changes) = mpsc::channel::<()>(1);
@@ -213,9 +226,8 @@ impl Reloader {
         let mut watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files are polled, as changes cannot be watched")).ok();
         let mut watched = BTreeSet::new();
-        let mut seen = self.seen;
         loop {
-            let others = others();
+            let others = self.others();
             for folder in self.source.folders(&others) {
                 let watching = watcher.as_mut().map(|w| w.watch(&folder, RecursiveMode::NonRecursive));
                 if matches!(watching, Some(Ok(()))) && watched.insert(folder.clone()) {
@@ -223,8 +235,7 @@ impl Reloader {
                 }
             }
             let now = self.source.fingerprint(&others);
-            if now != seen {
-                seen = now;
+            if now != self.seen.load(Ordering::Relaxed) {
                 let _ = self.reload().await;
                 continue;
             }

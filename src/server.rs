@@ -150,7 +150,6 @@ impl Process {
             listeners: Arc::clone(&self.listeners),
             lifecycle: Arc::clone(&self.lifecycle),
             logs: Arc::clone(&self.recording.logs),
-            journal: self.recording.journal.clone(),
             recorder: Arc::clone(&self.recording.recorder),
             exporter: self.recording.exporter.clone(),
             workers: self.workers(),
@@ -255,7 +254,7 @@ fn raise_file_limit() {
 /// The runtime of all that is not a request: admin port, reload, look-ups, signals.
 fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::{Family, Logs, Metrics, PoolFamilies, Recorder, RouteTotals, TraceExporter, Usage};
-use crate::proxy::Journal;
 use crate::reload::Reloader;
 use crate::upstream::Sockets;
 
@@ -24,8 +23,6 @@ pub struct Sources {
     pub lifecycle: Arc<Lifecycle>,
     /// The log channels.
     pub logs: Arc<Logs>,
-    /// Where requests go that have ended.
-    pub journal: Journal,
     /// The last requests.
     pub recorder: Arc<Recorder>,
     /// Where traces go.
@@ -47,12 +44,6 @@ impl Sources {
         snapshot.upstreams().iter().for_each(|upstream| upstream.sample(&mut |pool| pools.push(pool)));
         families.extend(pools.into_vec());
         families.extend(self.logs.families());
-        let mut unrecorded = Family::counter(
-            "pylon_records_dropped_total",
-            "Requests that were not recorded, as there were too many: neither logged nor kept.",
-        );
-        unrecorded.push_count(&[], self.journal.dropped());
-        families.push(unrecorded);
         families.extend(self.exporter.iter().flat_map(|exporter| exporter.families()));
         let mut certificates = Family::gauge(
             "pylon_tls_cert_not_after_timestamp_seconds",
@@ -128,7 +119,6 @@ impl Sources {
 }
 
 fn route(name: &str, totals: &RouteTotals) -> Value {
-    let failed: u64 = totals.outcomes().filter(|(outcome, _)| outcome.is_failure()).map(|(_, count)| count).sum();
     let outcomes: serde_json::Map<String, Value> =
         totals.outcomes().map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect();
     let buckets: Vec<Value> =
@@ -138,7 +128,7 @@ fn route(name: &str, totals: &RouteTotals) -> Value {
         "requests": totals.requests(),
         "codes": totals.codes(),
         "outcomes": outcomes,
-        "failed": failed,
+        "failed": totals.failed,
         "in_flight": totals.in_flight,
         "request_bytes": totals.received,
         "response_bytes": totals.sent,

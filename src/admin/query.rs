@@ -38,7 +38,12 @@ impl Query {
 
 /// A body of JSON; `example` is one that would do.
 pub(super) fn body<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| {
-        Refusal::bad(format!("the body is not what is expected: {error}")).cure(format!("send JSON such as {example}"))
-    })
+    let wrong = |why: String| {
+        Refusal::bad(format!("the body is not what is expected: {why}")).cure(format!("send JSON such as {example}"))
+    };
+    // A list would do for a struct as well.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("it is no JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))
 }

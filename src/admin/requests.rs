@@ -1,6 +1,7 @@
 //! `/api/requests` and `/api/why/{id}`: what became of the last requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
@@ -11,6 +12,10 @@ use super::{Admin, Asked};
 /// How many requests are told of where nothing is said, and at most.
 const SOME: usize = 50;
 const MOST: usize = 500;
+
+/// How often, and with which pauses, a request is looked for.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// `GET /api/requests`.
 pub(super) async fn requests(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
@@ -40,15 +45,20 @@ pub(super) async fn requests(admin: Arc<Admin>, asked: Asked) -> Result<Answer, 
 pub(super) async fn why(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
     asked.query.only(&[])?;
     let (recorder, logs) = (Arc::clone(&admin.sources.recorder), Arc::clone(&admin.sources.logs));
-    let tell = move || {
-        recorder.catch_up();
-        match recorder.find(&asked.id) {
-            Some(record) => as_json(&record.json(logs.secrets())),
-            None => Err(Refusal::new(StatusCode::NOT_FOUND, format!("no request `{}` is remembered", asked.id)).cure(
-                "take the id from X-Request-Id of its answer; older requests are in the access log, and `recorder` says how \
-                 many are remembered",
-            )),
+    // Its answer may have gone out just now, and the record of it follows.
+    for _ in 0..LOOKS {
+        let (recorder, logs, id) = (Arc::clone(&recorder), Arc::clone(&logs), asked.id.clone());
+        let tell = move || {
+            recorder.catch_up();
+            recorder.find(&id).map(|record| as_json(&record.json(logs.secrets()))).transpose()
+        };
+        if let Some(found) = admin.bench.work(tell).await? {
+            return Ok(found);
         }
-    };
-    admin.bench.work(tell).await
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(Refusal::new(StatusCode::NOT_FOUND, format!("no request `{}` is remembered", asked.id)).cure(
+        "take the id from X-Request-Id of its answer; older requests are in the access log, and `recorder` says how many are \
+         remembered; what was turned away before it was a request is in the error log",
+    ))
 }

@@ -2,7 +2,7 @@
 
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, Refusal};
+use super::answer::Refusal;
 use http::StatusCode;
 
 /// Where such work is done.
@@ -17,10 +17,10 @@ impl Default for Bench {
 
 impl Bench {
     /// Does it when its turn has come.
-    pub(super) async fn work(
+    pub(super) async fn work<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<Answer, Refusal> + Send + 'static,
-    ) -> Result<Answer, Refusal> {
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let failed = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be worked out");
         let _turn = self.0.acquire().await.map_err(|_| failed())?;
         match tokio::task::spawn_blocking(work).await {

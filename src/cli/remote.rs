@@ -138,7 +138,8 @@ impl Remote {
 
     /// The URL of a path. A port that listens everywhere is asked on this machine.
     fn url(&self, path: &str) -> String {
-        let (host, port) = self.admin.rsplit_once(':').unwrap_or((&self.admin, "9180"));
+        let admin = self.admin.strip_prefix("http://").unwrap_or(&self.admin).trim_end_matches('/');
+        let (host, port) = admin.rsplit_once(':').unwrap_or((admin, "9180"));
         let host = match host {
             "" | "0.0.0.0" | "*" => "127.0.0.1",
             "[::]" => "[::1]",
@@ -189,6 +190,7 @@ mod tests {
             (":9180", "http://127.0.0.1:9180/x"),
             ("[::]:1", "http://[::1]:1/x"),
             ("pylon.example:1", "http://pylon.example:1/x"),
+            ("http://127.0.0.1:9180/", "http://127.0.0.1:9180/x"),
             ("pylon.example", "http://pylon.example:9180/x"),
         ] {
             let remote = Remote { admin: admin.to_owned(), token_file: None, json: false };

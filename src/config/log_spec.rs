@@ -72,8 +72,8 @@ pub struct TracingSpec {
     pub otlp: Option<CollectorUrl>,
     /// The value of an `Authorization` header for it.
     pub authorization: Option<Secret>,
-    /// The share of traces that is exported, of those that Pylon begins; callers that are trusted decide about theirs.
-    /// Default 1%.
+    /// The share of traces that are marked as sampled, of those that Pylon begins: they are exported, and the services
+    /// behind follow that mark as a rule. Callers that are trusted decide about theirs. Default 1% with `otlp`, else 100%.
     pub sample: Option<Percent>,
     /// The name of the service in traces; default `pylon`.
     pub service: Option<String>,

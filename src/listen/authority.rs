@@ -4,6 +4,10 @@
 /// `_` and `~`, or an address; never userinfo.
 #[must_use]
 pub fn is_authority(text: &[u8]) -> bool {
+    // RFC 1035 §2.3.4: a name has 255 octets at most; behind it is a port.
+    if text.len() > 255 + ":65535".len() {
+        return false;
+    }
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let (host, port) = crate::route::host::split_port(text);
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));

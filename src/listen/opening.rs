@@ -57,21 +57,24 @@ pub(super) async fn proxy_header(
     }
 }
 
-/// Shakes hands; `ahead` is what was read of the client's hello already.
+/// Shakes hands; `ahead` is what was read of the client's hello already. `failed` is set as soon as it has failed: the
+/// client is told then, which takes a while.
 pub(super) async fn handshake(
     tcp: Counted,
     ahead: BytesMut,
     policy: &Policy,
+    failed: &mut bool,
 ) -> io::Result<(Box<TlsStream<Replay>>, Tls)> {
     let replay = Replay { ahead, tcp };
     let accepted = if policy.is_strict() {
-        strictly(replay, policy).await?
+        strictly(replay, policy, failed).await?
     } else {
         TlsAcceptor::from(policy.server_config()).accept(replay).into_fallible().await
     };
     let stream = match accepted {
         Ok(stream) => stream,
         Err((error, mut replay)) => {
+            *failed = true;
             drain(&mut replay.tcp).await;
             return Err(error);
         }
@@ -88,12 +91,17 @@ pub(super) async fn handshake(
 }
 
 /// Shakes hands with a client only if there is a certificate for the name that it asks for.
-async fn strictly(replay: Replay, policy: &Policy) -> io::Result<Result<TlsStream<Replay>, (io::Error, Replay)>> {
+async fn strictly(
+    replay: Replay,
+    policy: &Policy,
+    failed: &mut bool,
+) -> io::Result<Result<TlsStream<Replay>, (io::Error, Replay)>> {
     let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), replay);
     tokio::pin!(acceptor);
     let start = match acceptor.as_mut().await {
         Ok(start) => start,
         Err(error) => {
+            *failed = true;
             // The acceptor has sent its alert: it is not to be lost in a reset.
             if let Some(mut replay) = acceptor.take_io() {
                 drain(&mut replay.tcp).await;
@@ -104,6 +112,7 @@ async fn strictly(replay: Replay, policy: &Policy) -> io::Result<Result<TlsStrea
     if policy.admits(&start.client_hello()) {
         return Ok(start.into_stream(policy.server_config()).into_fallible().await);
     }
+    *failed = true;
     let mut replay = start.io;
     tokio::io::AsyncWriteExt::write_all(&mut replay.tcp, &crate::tls::UNRECOGNIZED_NAME).await?;
     let error = io::Error::new(io::ErrorKind::InvalidData, "no certificate has the name that the client asks for");

@@ -107,7 +107,9 @@ pub(super) async fn serve<A>(
 {
     let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener, place)).await else { return };
     let home = Home::default();
-    open_connection.speaks(Protocol::spoken(http2, conn.io.is_tls()));
+    if conn.io.is_tls() {
+        open_connection.speaks(Protocol::spoken(http2, true));
+    }
     let end = if http2 {
         conn.begin_frames(Frames::new(PREFACE.len()), conn.info.listener.timeouts.header);
         let info = Arc::clone(&conn.info);
@@ -160,7 +162,8 @@ async fn open<A>(
         return Some((Box::new(Conn::new(io, ahead, Arc::new(info))), false));
     };
     let Io::Plain(tcp) = io else { return None };
-    let handshake = super::opening::handshake(tcp, ahead, policy);
+    let mut failed = false;
+    let handshake = super::opening::handshake(tcp, ahead, policy, &mut failed);
     match tokio::time::timeout(listener.timeouts.handshake, handshake).await {
         Ok(Ok((stream, tls))) => {
             let session = stream.get_ref().1;
@@ -174,6 +177,12 @@ async fn open<A>(
         }
         Ok(Err(error)) => {
             tracing::debug!(client = %info.peer, %error, "the TLS handshake failed");
+            edge.metrics.edge().handshake_failed(false);
+            edge.reject(&info, Rejection::Handshake, None);
+            None
+        }
+        // The client was told, and stays all the same.
+        Err(_) if failed => {
             edge.metrics.edge().handshake_failed(false);
             edge.reject(&info, Rejection::Handshake, None);
             None
@@ -219,6 +228,9 @@ where
                 Some(false) => {}
                 None => return Some((conn, End::Gone)),
             }
+        }
+        if first {
+            open_connection.speaks(Protocol::spoken(false, conn.io.is_tls()));
         }
         first = false;
         let head = match read_head(&mut conn, listener).await {

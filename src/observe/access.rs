@@ -50,7 +50,7 @@ fn push_combined(buffer: &mut Vec<u8>, record: &Record, secrets: &[String]) {
         record.client,
         date(record.time),
         record.method,
-        escaped(&format!("{}{query}", record.path())),
+        escaped(&format!("{}{query}", redact::path(record.path(), secrets))),
         version(record.version),
         record.status.as_u16(),
         record.sent,

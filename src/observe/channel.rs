@@ -1,23 +1,31 @@
 //! A log channel: lines to one target, from a thread of its own, so that a target that does not take them stalls nobody.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use once_cell::sync::Lazy;
 
 use super::queue::Queue;
 
 /// How many lines wait, for each thread that writes some.
 const WAITING: usize = 16 * 1024;
+/// And how many bytes of them, for all threads.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// So many bytes are written at a time.
 const PIECE: usize = 64 * 1024;
 
 /// After a write that failed, lines are dropped for this long before the next try.
 const REST: Duration = Duration::from_millis(500);
+
+/// When a target takes nothing and does not wait, it is tried again after this.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +51,7 @@ impl std::fmt::Display for Target {
 /// A channel of items that become lines.
 #[derive(Debug)]
 pub(super) struct Channel<T> {
-    queue: Arc<Queue<T, WAITING>>,
+    queue: Arc<Queue<(T, usize), WAITING>>,
     shared: Arc<Shared>,
 }
 
@@ -55,6 +63,8 @@ struct Shared {
     /// Lines that could not be written.
     lost: AtomicU64,
     errors: AtomicU64,
+    /// Bytes of the lines that wait.
+    waiting: AtomicUsize,
 }
 
 /// What became of a channel's lines.
@@ -85,8 +95,9 @@ impl<T: Send + 'static> Channel<T> {
             lines: AtomicU64::default(),
             lost: AtomicU64::default(),
             errors: AtomicU64::default(),
+            waiting: AtomicUsize::default(),
         });
-        let queue = Arc::<Queue<T, WAITING>>::default();
+        let queue = Arc::<Queue<(T, usize), WAITING>>::default();
         let (reader, of_thread) = (Arc::clone(&queue), Arc::clone(&shared));
         std::thread::Builder::new().name(format!("log-{name}")).spawn(move || {
             let buffer = std::cell::RefCell::new(Vec::with_capacity(PIECE + 4096));
@@ -101,7 +112,8 @@ impl<T: Send + 'static> Channel<T> {
                 }
             };
             reader.read(
-                |item| {
+                |(item, size)| {
+                    of_thread.waiting.fetch_sub(size, Ordering::Relaxed);
                     if sink.borrow().rests() {
                         of_thread.lost.fetch_add(1, Ordering::Relaxed);
                         return;
@@ -118,9 +130,15 @@ impl<T: Send + 'static> Channel<T> {
         Ok(Self { queue, shared })
     }
 
-    /// Hands an item over, or drops it.
-    pub(super) fn push(&self, item: T) {
-        self.queue.push(item);
+    /// Hands an item of so many bytes over, or drops it.
+    pub(super) fn push(&self, item: T, size: usize) {
+        let waiting = self.shared.waiting.fetch_add(size, Ordering::Relaxed);
+        if waiting > MOST_BYTES {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if waiting > MOST_BYTES || !self.queue.push((item, size)) {
+            self.shared.waiting.fetch_sub(size, Ordering::Relaxed);
+        }
     }
 
     /// Opens a file anew, as it was moved away; what is written from now on goes to the new one.
@@ -157,6 +175,8 @@ struct Sink {
     torn: bool,
     /// Until when nothing is written, as the last write failed.
     rests_until: Option<Instant>,
+    /// Held while lines are written: other channels may write to the same pipe, which takes a part at a time.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Sink {
@@ -167,13 +187,15 @@ impl Sink {
             Target::Stdout => io::stdout().as_fd().try_clone_to_owned()?.into(),
             Target::Stderr => io::stderr().as_fd().try_clone_to_owned()?.into(),
         };
-        Ok(Self { file, torn: false, rests_until: None })
+        let turn = turn(&file);
+        Ok(Self { file, torn: false, rests_until: None, turn })
     }
 
     fn reopen(&mut self, shared: &Shared) {
         let Target::File(path) = &shared.target else { return };
         match open(path) {
             Ok(file) => {
+                self.turn = turn(&file);
                 self.file = file;
                 (self.torn, self.rests_until) = (false, None);
             }
@@ -191,6 +213,8 @@ impl Sink {
 
     /// Writes whole lines, as many as the target takes.
     fn write(&mut self, lines: &[u8], shared: &Shared) {
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = lines;
         if self.torn && self.file.write_all(b"\n").is_ok() {
             self.torn = false;
@@ -200,6 +224,8 @@ impl Sink {
                 Ok(0) => break,
                 Ok(written) => left = &left[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A pipe that somebody has set not to wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(AGAIN),
                 Err(_) => break,
             }
         }
@@ -216,8 +242,25 @@ impl Sink {
     }
 }
 
+/// The lock of a file, the same for all who have it open.
+fn turn(file: &File) -> Arc<Mutex<()>> {
+    type Turns = Mutex<HashMap<(u64, u64), Weak<Mutex<()>>>>;
+    static TURNS: Lazy<Turns> = Lazy::new(Mutex::default);
+    let Ok(known) = file.metadata() else { return Arc::default() };
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    let turn = turns.entry((known.dev(), known.ino())).or_default();
+    turn.upgrade().unwrap_or_else(|| {
+        let new = Arc::default();
+        *turn = Arc::downgrade(&new);
+        new
+    })
+}
+
 fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    // A pipe that nobody reads would not open before somebody does; so it is an error.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().create(true).append(true).mode(0o640).custom_flags(flags).open(path)
 }
 
 #[cfg(test)]
@@ -240,11 +283,11 @@ mod tests {
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         std::fs::write(&path, "before\n").unwrap();
         let channel = start(&path);
-        channel.push("one".to_owned());
+        channel.push("one".to_owned(), 3);
         assert_eq!(lines(&channel, &path), "before\none\n");
         std::fs::rename(&path, &moved).unwrap();
         channel.reopen();
-        channel.push("two".to_owned());
+        channel.push("two".to_owned(), 3);
         assert_eq!(lines(&channel, &path), "two\n");
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "before\none\n");
         assert_eq!(channel.lines(), Lines { lines: 2, dropped: 0, errors: 0 });
@@ -253,7 +296,7 @@ mod tests {
     #[test]
     fn what_a_full_disk_does_not_take_is_counted() {
         let channel = start(std::path::Path::new("/dev/full"));
-        (0..3).for_each(|_| channel.push("line".to_owned()));
+        (0..3).for_each(|_| channel.push("line".to_owned(), 4));
         channel.flush();
         let told = channel.lines();
         assert_eq!((told.lines, told.dropped), (0, 3));

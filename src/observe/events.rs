@@ -102,7 +102,9 @@ impl io::Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {
-            self.channel.push(std::mem::take(&mut self.bytes));
+            let line = std::mem::take(&mut self.bytes);
+            let size = line.len();
+            self.channel.push(line, size);
         }
     }
 }

@@ -117,11 +117,12 @@ impl Family {
         let mut histogram = Histogram::default();
         histogram.set_sample_count(durations.count());
         histogram.set_sample_sum(durations.seconds());
-        let told = durations.cumulative().map(|(bound, count)| {
+        // The last one, without a bound, is told by whoever writes them down.
+        let told = durations.cumulative().filter_map(|(bound, count)| {
             let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound.unwrap_or(f64::INFINITY));
+            bucket.set_upper_bound(bound?);
             bucket.set_cumulative_count(count);
-            bucket
+            Some(bucket)
         });
         histogram.set_bucket(told.collect());
         let mut metric = labelled(labels);
@@ -196,10 +197,10 @@ fn open_metrics(families: &[Family]) -> String {
 fn push_histogram(out: &mut String, name: &str, metric: &Metric) {
     let (labels, histogram) = (metric.get_label(), metric.get_histogram());
     for bucket in histogram.get_bucket() {
-        let bound = bucket.upper_bound();
-        let bound = if bound.is_finite() { format!("{bound:?}") } else { "+Inf".to_owned() };
+        let bound = format!("{:?}", bucket.upper_bound());
         push_line(out, &format!("{name}_bucket"), labels, Some(&bound), bucket.cumulative_count() as f64);
     }
+    push_line(out, &format!("{name}_bucket"), labels, Some("+Inf"), histogram.get_sample_count() as f64);
     push_line(out, &format!("{name}_count"), labels, None, histogram.get_sample_count() as f64);
     push_line(out, &format!("{name}_sum"), labels, None, histogram.get_sample_sum());
 }
@@ -254,6 +255,7 @@ mod tests {
         let text = String::from_utf8(text(&families())).unwrap();
         assert!(text.contains("# TYPE x_requests_total counter\n"), "{text}");
         assert!(text.contains("x_seconds_bucket{route=\"r\",le=\"0.0025\"} 1\n"), "{text}");
+        assert!(text.contains("x_seconds_bucket{route=\"r\",le=\"+Inf\"} 1\n") && !text.contains("inf\""), "{text}");
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use once_cell::sync::OnceCell;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::access::AccessFormat;
 use super::channel::{Channel, Lines, Target};
 use super::events::{filter, subscribe};
 use super::families::Family;
-use super::record::{LOG_ALL, Record, Severity};
+use super::record::{Logged, Record, Severity};
 
 /// What a channel of the access log or the audit log lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,6 @@ pub struct LogOptions {
 }
 
 /// The channels of this process.
-#[derive(Debug)]
 pub struct Logs {
     access: Channel<Arc<Record>>,
     access_level: AtomicU8,
@@ -92,6 +92,14 @@ pub struct Logs {
     error_level: std::sync::Mutex<String>,
     audit: Arc<Channel<Vec<u8>>>,
     audit_level: Arc<AtomicU8>,
+    /// Requests that did not get as far as here.
+    unrecorded: OnceCell<Box<dyn Fn() -> u64 + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logs").field("access", &self.access.target()).finish_non_exhaustive()
+    }
 }
 
 /// A channel, as operators see it.
@@ -116,7 +124,10 @@ impl Logs {
     /// # Errors
     /// What is wrong with a target or a level, and with which.
     pub fn start(options: LogOptions) -> Result<Arc<Self>, String> {
-        let place = |name: &str, target: &Target, error: &std::io::Error| format!("log.{name}.to: `{target}`: {error}");
+        let place = |name: &str, target: &Target, error: &std::io::Error| {
+            let key = if name == "error" { "log.to".to_owned() } else { format!("log.{name}.to") };
+            format!("{key}: `{target}` cannot be opened: {error}")
+        };
         let lines = |name: &'static str, target: &Target| {
             let push = |buffer: &mut Vec<u8>, line: Vec<u8>| buffer.extend_from_slice(&line);
             Channel::start(name, target.clone(), push).map(Arc::new).map_err(|error| place(name, target, &error))
@@ -143,19 +154,35 @@ impl Logs {
             error_level: level.into(),
             audit,
             audit_level,
+            unrecorded: OnceCell::new(),
         }))
+    }
+
+    /// Sets who knows how many requests did not get as far as here: they count as dropped.
+    pub fn follow(&self, unrecorded: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _ = self.unrecorded.set(Box::new(unrecorded));
+    }
+
+    fn access_lines(&self) -> Lines {
+        let mut lines = self.access.lines();
+        lines.dropped += self.unrecorded.get().map_or(0, |unrecorded| unrecorded());
+        lines
     }
 
     /// Logs a request, as far as the channel's level and its route's share have it.
     pub fn request(&self, record: &Arc<Record>) {
         let level = Level::ALL[usize::from(self.access_level.load(Ordering::Relaxed).min(3))];
-        let logged = record.route.as_deref().and_then(|route| route.logged).unwrap_or(self.share);
+        let of_route = record.route.as_deref().and_then(|route| route.logged);
         let severity = record.severity();
-        if !level.lets_through(severity) || logged == 0 {
+        if !level.lets_through(severity) {
             return;
         }
-        if severity == Severity::Error || logged >= LOG_ALL || u64::from(fastrand::u32(..)) < logged {
-            self.access.push(Arc::clone(record));
+        let share = match of_route.unwrap_or(Logged::Share(self.share)) {
+            Logged::None => return,
+            Logged::Share(share) => share,
+        };
+        if severity == Severity::Error || u64::from(fastrand::u32(..)) < share {
+            self.access.push(Arc::clone(record), record.size());
         }
     }
 
@@ -178,7 +205,7 @@ impl Logs {
                 target: self.access.target().to_string(),
                 level: level(&self.access_level),
                 levels: LEVELS,
-                lines: self.access.lines(),
+                lines: self.access_lines(),
             },
             ChannelStatus {
                 channel: "error",

@@ -36,7 +36,7 @@ pub use otlp::{TraceExporter, TraceOptions};
 pub use outcome::Outcome;
 pub use process::Usage;
 pub use queue::Queue;
-pub use record::{Attempt, LOG_ALL, Record, RouteInfo, Severity};
+pub use record::{Attempt, Logged, Record, RouteInfo, Severity};
 pub use recorder::{Kept, Recorder};
 pub use rejection::{Rejection, Rejections};
 pub use request_id::new_request_id;

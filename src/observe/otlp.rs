@@ -4,7 +4,7 @@
 //! the collector does not take is dropped and counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ const WAITING: usize = 4096;
 const BATCH: usize = 512;
 /// A batch that is not full is sent after this time.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for the last batch.
+const LAST: Duration = Duration::from_secs(1);
 /// How long the collector has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,7 @@ pub struct TraceOptions {
 pub struct TraceExporter {
     queue: Arc<Queue<Arc<Record>, WAITING>>,
     counts: Arc<Counts>,
+    hurry: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +60,8 @@ impl TraceExporter {
     pub fn start(options: TraceOptions) -> std::io::Result<Arc<Self>> {
         let queue = Arc::<Queue<Arc<Record>, WAITING>>::default();
         let counts = Arc::<Counts>::default();
-        let (reader, told) = (Arc::clone(&queue), Arc::clone(&counts));
+        let hurry = Arc::<AtomicBool>::default();
+        let (reader, told, hurries) = (Arc::clone(&queue), Arc::clone(&counts), Arc::clone(&hurry));
         std::thread::Builder::new().name("traces".to_owned()).spawn(move || {
             let batch = std::cell::RefCell::new(Vec::with_capacity(BATCH));
             let mut sender = Sender::new(options);
@@ -78,7 +82,7 @@ impl TraceExporter {
                 },
                 || {
                     let mut batch = batch.borrow_mut();
-                    if Instant::now() >= due {
+                    if Instant::now() >= due || hurries.load(Ordering::Relaxed) {
                         due = Instant::now() + PERIOD;
                         if !batch.is_empty() {
                             send.borrow_mut()(&mut batch);
@@ -87,12 +91,18 @@ impl TraceExporter {
                 },
             );
         })?;
-        Ok(Arc::new(Self { queue, counts }))
+        Ok(Arc::new(Self { queue, counts, hurry }))
     }
 
     /// Sends a request's spans, or drops them.
     pub fn export(&self, record: &Arc<Record>) {
         self.queue.push(Arc::clone(record));
+    }
+
+    /// Sends what is there at once, as the process ends; waits for that for a while at most.
+    pub fn flush(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.queue.sync(LAST);
     }
 
     /// The families.
@@ -163,8 +173,8 @@ fn spans(record: &Record, secrets: &[String]) -> Vec<Value> {
     let name = route.map_or_else(|| record.method.to_string(), |route| format!("{} {}", record.method, route.name));
     let mut attributes = vec![
         text("http.request.method", record.method.as_str()),
-        text("url.path", record.path()),
-        text("server.address", &record.host),
+        text("url.path", &redact::path(record.path(), secrets)),
+        text("server.address", record.host.rsplit_once(':').map_or(&record.host, |(host, _)| host)),
         text("client.address", &record.client.to_string()),
         text("network.protocol.version", version(record.version).trim_start_matches("HTTP/").trim_end_matches(".0")),
         number("http.response.status_code", record.status.as_u16().into()),

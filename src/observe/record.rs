@@ -9,6 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 use smallvec::SmallVec;
 
 use super::redact;
+use super::route_metrics::fails;
 use super::{Outcome, TraceContext};
 
 /// What is told of a route in records: the same for all of its requests.
@@ -20,13 +21,18 @@ pub struct RouteInfo {
     pub steps: Vec<&'static str>,
     /// The pool that it forwards to.
     pub upstream: Option<String>,
-    /// How many of its requests are in the access log, of 2³²; failures always are, where it is not 0. `None`: as the log
-    /// itself has it.
-    pub logged: Option<u64>,
+    /// Which of its requests are in the access log; `None`: as the log itself has it.
+    pub logged: Option<Logged>,
 }
 
-/// All requests of a route are logged.
-pub const LOG_ALL: u64 = 1 << 32;
+/// Which requests of a route are in the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logged {
+    /// None of them.
+    None,
+    /// So many of 2³², and all that failed.
+    Share(u64),
+}
 
 /// A request that has ended.
 #[derive(Debug)]
@@ -134,11 +140,12 @@ impl Record {
     /// How much it matters.
     #[must_use]
     pub fn severity(&self) -> Severity {
-        match self.status.as_u16() {
-            400..=499 => Severity::Warn,
-            500.. => Severity::Error,
-            _ if self.outcome.is_failure() => Severity::Error,
-            _ => Severity::Info,
+        if fails(self.status, self.outcome) {
+            Severity::Error
+        } else if self.status.is_client_error() {
+            Severity::Warn
+        } else {
+            Severity::Info
         }
     }
 
@@ -146,6 +153,13 @@ impl Record {
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.severity() == Severity::Error
+    }
+
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let texts = [&self.user, &self.agent, &self.referer, &self.reason].into_iter().flatten().map(|text| text.len());
+        size_of::<Self>() + self.id.len() + self.host.len() + self.target.len() + texts.sum::<usize>()
     }
 
     /// The path, without query.
@@ -181,7 +195,7 @@ impl Record {
             "user": self.user,
             "method": self.method.as_str(),
             "host": self.host,
-            "path": self.path(),
+            "path": redact::path(self.path(), secrets),
             "query": self.query(secrets),
             "listener": self.listener,
             "route": route.map(|route| &route.name),
@@ -237,7 +251,7 @@ impl serde::Serialize for JsonLine<'_> {
         map.serialize_entry("user", &record.user)?;
         map.serialize_entry("method", record.method.as_str())?;
         map.serialize_entry("host", &record.host)?;
-        map.serialize_entry("path", record.path())?;
+        map.serialize_entry("path", &redact::path(record.path(), self.secrets))?;
         map.serialize_entry("query", &record.query(self.secrets))?;
         map.serialize_entry("protocol", version(record.version))?;
         map.serialize_entry("tls", &record.tls)?;

@@ -7,6 +7,9 @@ use once_cell::sync::OnceCell;
 
 use super::Record;
 
+/// Bytes of a record, on average: where they are larger, fewer are kept.
+const BYTES: usize = 2048;
+
 /// How many records are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
@@ -38,8 +41,28 @@ impl std::fmt::Debug for Recorder {
 
 #[derive(Debug, Default)]
 struct Rings {
-    all: VecDeque<Arc<Record>>,
-    failures: VecDeque<Arc<Record>>,
+    all: Ring,
+    failures: Ring,
+}
+
+/// Records, as many as there may be of them and of their bytes.
+#[derive(Debug, Default)]
+struct Ring {
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn push(&mut self, record: Arc<Record>, most: usize) {
+        if most == 0 {
+            return;
+        }
+        self.bytes += record.size();
+        self.records.push_back(record);
+        while self.records.len() > most || (self.bytes > most * BYTES && self.records.len() > 1) {
+            self.bytes -= self.records.pop_front().map_or(0, |oldest| oldest.size());
+        }
+    }
 }
 
 impl Recorder {
@@ -66,9 +89,9 @@ impl Recorder {
         for record in records {
             let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
             if record.is_failure() {
-                push(&mut rings.failures, Arc::clone(&record), self.kept.failures);
+                rings.failures.push(Arc::clone(&record), self.kept.failures);
             }
-            push(&mut rings.all, record, self.kept.requests);
+            rings.all.push(record, self.kept.requests);
         }
     }
 
@@ -76,7 +99,14 @@ impl Recorder {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<Record>> {
         let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        rings.all.iter().rev().chain(rings.failures.iter().rev()).find(|record| *record.id == *id).cloned()
+        rings
+            .all
+            .records
+            .iter()
+            .rev()
+            .chain(rings.failures.records.iter().rev())
+            .find(|record| *record.id == *id)
+            .cloned()
     }
 
     /// The last records, the newest first: of all requests, or of those that failed; of one route, or of all.
@@ -87,16 +117,10 @@ impl Recorder {
         let wanted = |record: &&Arc<Record>| {
             route.is_none_or(|route| record.route.as_deref().is_some_and(|found| found.name == route))
         };
-        ring.iter().rev().filter(wanted).take(count).cloned().collect()
+        let mut last: Vec<Arc<Record>> = ring.records.iter().rev().filter(wanted).take(count).cloned().collect();
+        drop(rings);
+        // Threads hand their requests over one after the other.
+        last.sort_by_key(|record| std::cmp::Reverse(record.time + record.took));
+        last
     }
-}
-
-fn push(ring: &mut VecDeque<Arc<Record>>, record: Arc<Record>, most: usize) {
-    if most == 0 {
-        return;
-    }
-    while ring.len() >= most {
-        ring.pop_front();
-    }
-    ring.push_back(record);
 }

@@ -6,11 +6,14 @@ use std::borrow::Cow;
 const HIDDEN: &str = "***";
 
 /// Parts of names whose values are secrets more often than not; compared without `-` and `_`, in lower case.
-const SECRET: [&str; 16] = [
+const SECRET: [&str; 19] = [
     "token",
     "secret",
     "passw",
+    "passphrase",
+    "passcode",
     "pwd",
+    "saml",
     "apikey",
     "accesskey",
     "privatekey",
@@ -25,19 +28,59 @@ const SECRET: [&str; 16] = [
     "ticket",
 ];
 /// Names that are secrets only when they are the whole name.
-const SECRET_NAMES: [&str; 5] = ["code", "key", "sig", "sid", "state"];
+const SECRET_NAMES: [&str; 8] = ["code", "key", "sig", "sid", "state", "pass", "pin", "otp"];
+/// A name can be encoded so often before it is not looked at any more.
+const LAYERS: usize = 4;
 
 /// Whether a parameter of this name holds a secret. `more` are further names, in lower case.
 fn is_secret(name: &str, more: &[String]) -> bool {
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+    let name = decoded(name).to_ascii_lowercase();
     let bare: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     SECRET.iter().any(|part| bare.contains(part)) || SECRET_NAMES.contains(&bare.as_str()) || more.contains(&name)
+}
+
+/// A text without its layers of percent-encoding.
+fn decoded(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..LAYERS {
+        let next = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    text
+}
+
+/// Whether a value is itself a URL, or a part of one, that holds a secret.
+fn holds_secret(value: &str, more: &[String]) -> bool {
+    let value = decoded(value);
+    let mut pairs = value.split(['?', '&', ';', '#']).filter_map(|pair| pair.split_once('='));
+    pairs.any(|(name, _)| is_secret(name, more))
+}
+
+/// A path with secret parameters in it (`/a;jsessionid=1`) cut off before them.
+#[must_use]
+pub fn path<'p>(path: &'p str, more: &[String]) -> Cow<'p, str> {
+    if memchr::memchr2(b';', b'%', path.as_bytes()).is_none() {
+        return Cow::Borrowed(path);
+    }
+    let plain = decoded(path);
+    match plain.split_once([';', '?']) {
+        Some((_, rest)) if holds_secret(rest, more) => {
+            let end = path.find([';', '%']).unwrap_or(path.len());
+            Cow::Owned(format!("{};{HIDDEN}", &path[..end]))
+        }
+        _ => Cow::Borrowed(path),
+    }
 }
 
 /// A query with the values of secrets blotted out. `more` are further names of secrets, in lower case.
 #[must_use]
 pub fn query<'q>(query: &'q str, more: &[String]) -> Cow<'q, str> {
-    let hides = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| is_secret(name, more));
+    let hides = |pair: &str| {
+        pair.split_once('=').is_some_and(|(name, value)| is_secret(name, more) || holds_secret(value, more))
+    };
     if !query.split(['&', ';']).any(hides) {
         return Cow::Borrowed(query);
     }
@@ -96,9 +139,24 @@ mod tests {
             ("X-Amz-Signature=ff&X-Amz-Date=1", "X-Amz-Signature=***&X-Amz-Date=1"),
             ("code=4/0Ab&monkey=3", "code=***&monkey=3"),
             ("own=1&password==&", "own=***&password=***&"),
+            ("pin=1&otp=2&SAMLResponse=x&opinion=3", "pin=***&otp=***&SAMLResponse=***&opinion=3"),
+            ("p%2561ssword=1", "p%2561ssword=***"),
+            ("next=https%3A%2F%2Fh%2F%3Ftoken%3D1&x=%2Fa%3Fb%3D1", "next=***&x=%2Fa%3Fb%3D1"),
             ("", ""),
         ] {
             assert_eq!(query(given, &["own".to_owned()]), shown);
+        }
+    }
+
+    #[test]
+    fn paths_lose_what_is_secret_in_them() {
+        for (given, shown) in [
+            ("/a;jsessionid=1/b", "/a;***"),
+            ("/a%3Ftoken=1", "/a;***"),
+            ("/a;v=1/b", "/a;v=1/b"),
+            ("/token/x", "/token/x"),
+        ] {
+            assert_eq!(path(given, &[]), shown);
         }
     }
 

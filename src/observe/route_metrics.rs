@@ -18,6 +18,12 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "
 /// The label of requests that no route won.
 pub const NO_ROUTE: &str = "(none)";
 
+/// Whether a request failed by an upstream's fault or Pylon's.
+#[must_use]
+pub(super) fn fails(status: StatusCode, outcome: Outcome) -> bool {
+    status.is_server_error() || (outcome.is_failure() && !status.is_client_error())
+}
+
 /// The metrics of one route.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics(Arc<Counts>);
@@ -36,6 +42,7 @@ struct Part {
     over: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
+    failed: AtomicU64,
     durations: Histogram,
     outcomes: [AtomicU64; Outcome::ALL.len()],
     /// By method; made when one first occurs.
@@ -49,6 +56,7 @@ impl Default for Part {
             over: AtomicU64::default(),
             received: AtomicU64::default(),
             sent: AtomicU64::default(),
+            failed: AtomicU64::default(),
             durations: Histogram::default(),
             outcomes: [const { AtomicU64::new(0) }; Outcome::ALL.len()],
             codes: [const { OnceCell::new() }; METHODS.len()],
@@ -68,13 +76,13 @@ impl RouteMetrics {
     }
 
     /// Bytes of a request body came.
-    pub fn receive(&self, bytes: usize) {
-        self.0.parts.mine().received.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub fn receive(&self, bytes: u64) {
+        self.0.parts.mine().received.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of a response body went out.
-    pub fn send(&self, bytes: usize) {
-        self.0.parts.mine().sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub fn send(&self, bytes: u64) {
+        self.0.parts.mine().sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A request was answered, or came to its end otherwise. Methods beyond the common ones count as `other`; `took` is `None` where the time
@@ -84,6 +92,9 @@ impl RouteMetrics {
         let row = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
         part.codes[row].get_or_init(Box::default).count(Some(status));
         part.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        if fails(status, outcome) {
+            part.failed.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(took) = took {
             part.durations.observe(took);
         }
@@ -104,6 +115,7 @@ impl RouteMetrics {
         let mut totals = RouteTotals {
             received: parts.sum(|part| part.received.load(Ordering::Relaxed)),
             sent: parts.sum(|part| part.sent.load(Ordering::Relaxed)),
+            failed: parts.sum(|part| part.failed.load(Ordering::Relaxed)),
             ..RouteTotals::default()
         };
         for part in parts.all() {
@@ -130,6 +142,8 @@ pub struct RouteTotals {
     pub received: u64,
     /// Bytes of response bodies.
     pub sent: u64,
+    /// Requests that failed by an upstream's fault or Pylon's.
+    pub failed: u64,
     /// How long requests took.
     pub durations: Durations,
     outcomes: [u64; Outcome::ALL.len()],

@@ -76,7 +76,9 @@ fn identify(gateway: &Gateway, session: &Session, listener: Option<&Listener>, c
     if let Some(id) = given.filter(|id| ctx.client.trusted && (1..=128).contains(&id.len())) {
         ctx.request_id = id.clone();
     }
-    let told = request.headers.get(&TRACEPARENT).filter(|_| ctx.client.trusted);
+    let mut told = request.headers.get_all(&TRACEPARENT).iter();
+    // Two of them are none.
+    let told = told.next().filter(|_| ctx.client.trusted && told.next().is_none());
     ctx.trace = told.and_then(|told| TraceContext::follow(told.as_bytes())).unwrap_or_else(|| {
         let sampled = gateway.traced > 0 && u64::from(fastrand::u32(..)) < gateway.traced;
         TraceContext::begin(ctx.request_id.as_bytes(), sampled)

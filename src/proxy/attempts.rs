@@ -238,8 +238,9 @@ pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Err
     }
     let by_upstream = *error.esource() == ErrorSource::Upstream;
     let retry = by_upstream && may_follow(session, ctx, &error, reused);
-    if by_upstream {
-        let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let written = session.response_written().map(|response| response.status);
+    if by_upstream && written != Some(StatusCode::SWITCHING_PROTOCOLS) {
+        let begun = written.is_some_and(|status| !status.is_informational());
         let failure = if begun { Outcome::UpstreamCut } else { outcome(&error) };
         ctx.attempts.conclude(ctx.started, Some(failure), Some(&in_words(&error)));
     }
@@ -274,9 +275,11 @@ fn may_follow(session: &mut Session, ctx: &mut Context, error: &Error, reused: b
         return false;
     }
     if unprocessed || (stale && idempotent) {
-        ctx.attempts.conclude(ctx.started, None, Some("the idle connection was closed just when it was used"));
         // It is as if this attempt had not been; the next one gets a connection of its own, so that there is no third.
         let again = !ctx.attempts.fresh || has_room(ctx);
+        let words = in_words(error);
+        let why = if reused && stale { "the idle connection was closed just when it was used" } else { words.as_str() };
+        ctx.attempts.conclude(ctx.started, (!again).then(|| outcome(error)), Some(why));
         ctx.attempts.counted -= usize::from(!ctx.attempts.fresh);
         ctx.attempts.fresh = true;
         return again;

@@ -34,6 +34,8 @@ pub(super) async fn choose(
     ctx: &mut Context,
 ) -> Result<Box<HttpPeer>> {
     super::limits::begin_attempt(ctx);
+    // What an attempt before this one met is told of that attempt.
+    (ctx.upstream_status, ctx.reason) = (None, None);
     let Some(forwarding) = ctx.forwarding() else {
         return Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"));
     };

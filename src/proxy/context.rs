@@ -1,5 +1,6 @@
 //! What is known of a request while it is under way.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -157,12 +158,13 @@ impl Context {
     }
 
     /// A piece of its body came.
-    pub fn receive(&mut self, piece: Option<&Bytes>) {
-        if let Some(piece) = piece
-            && let Some((counted, metrics)) = self.counted()
-        {
-            counted.received += piece.len() as u64;
-            metrics.receive(piece.len());
+    pub fn receive(&mut self) {
+        // A body that is sent again counts once.
+        let came = self.arrival.bytes();
+        if let Some((counted, metrics)) = self.counted() {
+            let new = came.saturating_sub(counted.received);
+            counted.received += new;
+            metrics.receive(new);
         }
     }
 
@@ -172,7 +174,7 @@ impl Context {
             && let Some((counted, metrics)) = self.counted()
         {
             counted.sent += piece.len() as u64;
-            metrics.send(piece.len());
+            metrics.send(piece.len() as u64);
         }
     }
 
@@ -183,9 +185,10 @@ impl Context {
 
     /// It has ended: what did not come by pieces is counted, and how it ended; by `no_route` where no route won.
     pub fn ended(&mut self, end: &End<'_>, no_route: &RouteMetrics) {
-        let took = (self.outcome != Outcome::Upgraded).then_some(end.took);
+        // How long a tunnel was open says nothing about who answered how fast.
+        let took = (end.status != StatusCode::SWITCHING_PROTOCOLS).then_some(end.took);
         let outcome = self.outcome;
-        let rest = |all: usize, counted: u64| usize::try_from((all as u64).saturating_sub(counted)).unwrap_or(0);
+        let rest = |all: usize, counted: u64| (all as u64).saturating_sub(counted);
         if let Some((counted, metrics)) = self.counted() {
             metrics.receive(rest(end.received, counted.received));
             metrics.send(rest(end.sent, counted.sent));
@@ -193,8 +196,8 @@ impl Context {
             metrics.leave();
             self.counted = None;
         } else {
-            no_route.receive(end.received);
-            no_route.send(end.sent);
+            no_route.receive(end.received as u64);
+            no_route.send(end.sent as u64);
             no_route.end(end.method, end.status, outcome, took);
         }
     }
@@ -232,7 +235,7 @@ impl Context {
 
     /// The request's id as text.
     #[must_use]
-    pub fn id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+    pub fn id(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.request_id.as_bytes())
     }
 }

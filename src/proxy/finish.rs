@@ -70,7 +70,7 @@ pub(super) async fn refuse_with(
     let accept = session.req_header().text(&ACCEPT).unwrap_or_default();
     let none = ErrorPages::default();
     let pages = ctx.route().map_or(&none, |route| &route.errors);
-    let page = pages.page(status, accept, detail, ctx.id());
+    let page = pages.page(status, accept, detail, &ctx.id());
     let mut header = ResponseHeader::build(status, Some(6))?;
     header.insert_header(CONTENT_TYPE, page.media_type)?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
@@ -102,7 +102,13 @@ pub(super) async fn fail(
             (StatusCode::from_u16(rejection.status()).ok(), rejection.detail())
         }
         None => {
-            classify(error, begun, ctx);
+            if session.response_written().is_some_and(|r| r.status == StatusCode::SWITCHING_PROTOCOLS) {
+                // Tunnels end as their ends like: closed, reset, or after a silence.
+                ctx.outcome = Outcome::Upgraded;
+                ctx.reason = Some(super::attempts::in_words(error));
+            } else {
+                classify(error, begun, ctx);
+            }
             (ctx.outcome.error_status(), ctx.outcome.detail())
         }
     };
@@ -152,14 +158,19 @@ fn classify(error: &Error, begun: bool, ctx: &mut Context) {
 pub(super) fn record(gateway: &Gateway, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
     ctx.attempts.end();
     let written = session.response_written().map(|response| response.status);
-    if error.is_some() && ctx.outcome == Outcome::Forwarded {
+    let by_client = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+    if (error.is_some() && ctx.outcome == Outcome::Forwarded) || (by_client && written.is_none()) {
         ctx.outcome = Outcome::ClientGone;
     }
-    let status = written.unwrap_or(if ctx.outcome == Outcome::ClientGone {
-        StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
+    // Nobody was there to get the answer, unless there was none.
+    let status = written.unwrap_or(match ctx.outcome {
+        Outcome::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
     });
+    if ctx.outcome.is_success() && ctx.outcome != Outcome::Upgraded {
+        // What went wrong before is told of the attempt that it was.
+        ctx.reason = None;
+    }
     let failure = ctx.outcome.is_of_upstream().then_some(ctx.outcome);
     ctx.attempts.conclude(ctx.started, failure, ctx.reason.as_deref().filter(|_| failure.is_some()));
     let took = ctx.started.elapsed();

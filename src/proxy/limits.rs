@@ -31,6 +31,13 @@ pub struct Arrival {
     kept: Option<Bytes>,
 }
 
+impl Arrival {
+    /// Bytes of the body in this attempt.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// Holds a request against the limits of its route, and sets those of its body and its answer.
 pub(super) fn enter(session: &mut Session, ctx: &mut Context) -> Result<(), Rejection> {
     session.set_read_timeout(None);

@@ -112,7 +112,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         limits::take(body.as_ref(), end, ctx)?;
-        ctx.receive(body.as_ref());
+        ctx.receive();
         limits::hold_back(body, end, ctx);
         forward::watch_body(body.as_ref(), end, ctx);
         recode::request_body(body, end, ctx)?;

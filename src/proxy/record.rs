@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::Context;
 use crate::listen::Connection;
+use crate::observe::redact;
 use crate::observe::{Attempt, Logs, Outcome, Queue, Record, Recorder, TraceContext, TraceExporter};
 use crate::snapshot::Route;
 
@@ -66,7 +67,7 @@ impl Journal {
         has_agent: bool,
     ) -> io::Result<Self> {
         let queue = Arc::<Queue<Box<Ended>, WAITING>>::default();
-        let (reader, kept) = (Arc::clone(&queue), Arc::clone(recorder));
+        let (reader, kept, shared) = (Arc::clone(&queue), Arc::clone(recorder), Arc::clone(&logs));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
             let pass = std::cell::RefCell::new(Vec::<Box<Ended>>::new());
             reader.read(
@@ -91,6 +92,8 @@ impl Journal {
         let journal = Self { queue, has_agent };
         let of_recorder = journal.clone();
         recorder.follow(move || of_recorder.catch_up());
+        let of_logs = journal.clone();
+        shared.follow(move || of_logs.dropped());
         Ok(journal)
     }
 
@@ -106,7 +109,7 @@ impl Journal {
             version: request.version,
             method: request.method.clone(),
             host: std::mem::take(&mut ctx.host),
-            target: request.raw_path().into(),
+            target: head(request.raw_path()).into(),
             agent: header(USER_AGENT),
             referer: header(REFERER),
             generation: ctx.snapshot.generation,
@@ -180,7 +183,7 @@ fn complain(record: &Record) {
         client = %record.client,
         method = %record.method,
         host = record.host,
-        path = record.path(),
+        path = &*redact::path(record.path(), &[]),
         route = record.route.as_deref().map_or("", |route| route.name.as_str()),
         attempts = record.made,
         endpoint = record.last_attempt().map(|attempt| attempt.endpoint.to_string()),
@@ -189,6 +192,14 @@ fn complain(record: &Record) {
         reason = record.reason.as_deref().unwrap_or_default(),
         "request failed"
     );
+}
+
+/// So much of a request target is recorded.
+const TARGET: usize = 8 * 1024;
+
+/// A target, or its beginning.
+fn head(target: &[u8]) -> &[u8] {
+    target.get(..TARGET).unwrap_or(target)
 }
 
 /// The time between two instants; none where the later one comes first.

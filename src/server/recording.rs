@@ -8,7 +8,7 @@ use crate::config::{AccessLogFormat, Loaded, LogFormat, LogLevel, LogTarget, Rec
 use crate::observe::{AccessFormat, Kept, Level, LogOptions, Logs, Recorder, Target, TraceExporter, TraceOptions};
 use crate::proxy::Journal;
 
-/// The share of traces that is exported where nothing is said.
+/// The share of traces that is exported where nothing is said, and somebody takes them.
 const TRACED: Percent = Percent::new(1);
 
 /// What records requests and all else that happens.
@@ -55,13 +55,16 @@ impl Recording {
         });
         let exporter = exporter.transpose().map_err(cannot)?;
         let journal = Journal::start(Arc::clone(&logs), &recorder, exporter.clone(), has_agent).map_err(cannot)?;
-        let traced = exporter.as_ref().map_or(0, |_| of_all(tracing.sample.unwrap_or(TRACED)));
+        // Where nobody exports, those behind decide by themselves; many of them would drop what is marked as not sampled.
+        let default = if exporter.is_some() { TRACED } else { Percent::ALL };
+        let traced = of_all(tracing.sample.unwrap_or(default));
         Ok(Self { logs, recorder, exporter, journal, traced })
     }
 
     /// Waits, for a while at most, until all that was recorded is written.
     pub(super) fn flush(&self) {
         self.journal.catch_up();
+        self.exporter.iter().for_each(|exporter| exporter.flush());
         self.logs.flush();
     }
 }

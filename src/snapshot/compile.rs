@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::steps::{self, RouteScope};
 use super::{Action, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
 use crate::config::{Entry, KeyPath, Loaded, Report, RouteLog, RouteSpec};
-use crate::observe::{Metrics, RouteInfo};
+use crate::observe::{Logged, Metrics, RouteInfo};
 use crate::route::public::{Mount, Via};
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
@@ -99,7 +99,8 @@ fn info(name: &str, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
         name: name.to_owned(),
         steps: action.steps(),
         upstream: action.upstream().map(|upstream| upstream.name.clone()),
-        logged: log.map(|RouteLog(share)| share.map_or(0, crate::config::of_all)),
+        logged: log
+            .map(|RouteLog(share)| share.map_or(Logged::None, |share| Logged::Share(crate::config::of_all(share)))),
     })
 }
 

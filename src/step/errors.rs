@@ -56,12 +56,14 @@ impl ErrorPages {
     pub fn page(&self, status: StatusCode, accept: &str, detail: &str, request_id: &str) -> Page {
         let reason = status.canonical_reason().unwrap_or("Error");
         if let Some((media_type, body)) = self.pages.get(&status.as_u16()) {
+            // A proxy that is trusted may have put anything there.
+            let request_id = if media_type.contains("html") { escape(request_id) } else { request_id.to_owned() };
             return Page {
                 media_type: media_type.clone(),
                 body: body
                     .replace("{status}", status.as_str())
                     .replace("{reason}", reason)
-                    .replace("{request_id}", request_id),
+                    .replace("{request_id}", &request_id),
             };
         }
         default_page(status, reason, accept, detail, request_id)
@@ -76,8 +78,9 @@ fn default_page(status: StatusCode, reason: &str, accept: &str, detail: &str, re
              content=\"width=device-width\"><title>{code} {reason}</title>\n<style>body{{font:16px/1.5 \
              system-ui,sans-serif;margin:15vh auto;max-width:32rem;padding:0 1rem;color-scheme:light dark}}\
              h1{{font-size:1.4rem}}code{{font-size:.9em}}</style></head>\n<body><h1>{code} {reason}</h1><p>{}</p>\
-             <p>Request <code>{request_id}</code></p></body></html>\n",
-            escape(detail)
+             <p>Request <code>{}</code></p></body></html>\n",
+            escape(detail),
+            escape(request_id)
         );
         return Page { media_type: "text/html; charset=utf-8".to_owned(), body };
     }
@@ -106,6 +109,8 @@ mod tests {
         let pages = ErrorPages::default();
         let page = |accept| pages.page(StatusCode::BAD_GATEWAY, accept, "a<b", "id1");
         assert!(page("text/html,*/*").body.contains("a&lt;b"));
+        let odd = pages.page(StatusCode::BAD_GATEWAY, "text/html", "x", "<script>");
+        assert!(!odd.body.contains("<script>") && odd.body.contains("&lt;script&gt;"));
         assert!(page("application/json").body.contains("\"request_id\":\"id1\""));
         assert_eq!(page("*/*").body, "502 Bad Gateway: a<b\nrequest id1\n");
     }

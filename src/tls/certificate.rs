@@ -19,6 +19,8 @@ use crate::config::KeyPath;
 pub(super) struct Certificate {
     /// What signs handshakes.
     pub(super) key: Arc<CertifiedKey>,
+    /// The first name that it has.
+    pub(super) name: String,
     /// What it is for.
     pub(super) names: Names,
     /// When it begins to be good.
@@ -53,6 +55,7 @@ impl Certificate {
         let validity = parsed.validity();
         Some(Self {
             key: Arc::new(certified),
+            name: Names::first(&parsed).map_or_else(String::new, |name| name.to_string()),
             names: Names::of(&parsed),
             begins: validity.not_before,
             ends: validity.not_after,

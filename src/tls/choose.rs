@@ -42,7 +42,7 @@ impl Chooser {
     pub(super) fn expiries(&self) -> Vec<(String, i64)> {
         let mut ends = std::collections::BTreeMap::new();
         for certificate in &self.certificates {
-            let name = certificate.names.0.first().map_or_else(String::new, ToString::to_string);
+            let name = certificate.name.clone();
             let end = certificate.ends.timestamp();
             ends.entry(name).and_modify(|first: &mut i64| *first = end.min(*first)).or_insert(end);
         }

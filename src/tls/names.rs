@@ -40,6 +40,12 @@ impl Names {
         Self(names.filter_map(|name| Name::of(name)).collect())
     }
 
+    /// The first of them.
+    pub(super) fn first(certificate: &X509Certificate<'_>) -> Option<Name> {
+        let alternative = certificate.subject_alternative_name().ok().flatten()?;
+        alternative.value.general_names.iter().find_map(Name::of)
+    }
+
     /// Whether a host, a name or an address in lower case, is among them.
     pub(super) fn cover(&self, host: &str) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);

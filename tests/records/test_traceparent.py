@@ -58,14 +58,14 @@ def told(instance, rig, *lines, source="127.0.0.1", target="/rig/"):
 def test_each_request_begins_a_trace(instance, rig):
     seen = [told(instance, rig) for _ in range(5)]
     assert len({trace for (trace, _, _), _, _ in seen}) == len({span for (_, span, _), _, _ in seen}) == 5
-    # Nobody exports them, so nobody need record them.
-    assert {flags for (_, _, flags), _, _ in seen} == {"00"}
+    # Nobody exports them; many services behind would drop what is marked as not sampled.
+    assert {flags for (_, _, flags), _, _ in seen} == {"01"}
     assert all(request.one("x-request-id") == line["id"] == trace for (trace, _, _), request, line in seen)
 
 
 def test_clients_are_not_believed(instance, rig):
     (trace, span, flags), seen, _ = told(instance, rig, f"traceparent: {GOOD}", "tracestate: vendor=1,other=2")
-    assert trace != TRACE and span != PARENT and flags == "00"
+    assert trace != TRACE and span != PARENT and flags == "01"
     assert not seen.values("tracestate")
 
 

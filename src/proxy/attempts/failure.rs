@@ -72,8 +72,8 @@ pub(in crate::proxy) fn outcome(error: &Error) -> Outcome {
 
 /// An error in few words, for the log.
 pub(in crate::proxy) fn in_words(error: &Error) -> String {
-    let said = system_error(error).filter(|cause| cause.raw_os_error().is_none());
-    match said {
+    match system_error(error) {
+        Some(cause) if cause.raw_os_error().is_some() => format!("{}: {cause}", error.etype().as_str()),
         Some(cause) => cause.to_string(),
         None => error.to_string(),
     }
