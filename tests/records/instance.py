@@ -78,9 +78,9 @@ class Instance(Edge):
     def post(self, path, body):
         return requests.post(f"http://{self.admin}{path}", json=body, timeout=20)
 
-    def cli(self, *arguments):
+    def cli(self, verb, *arguments):
         """A verb of `pylon`: status, output, errors."""
-        command = [BINARY, *arguments, "--admin", self.admin]
+        command = [BINARY, verb, "--admin", self.admin, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         return done.returncode, done.stdout, done.stderr
 

@@ -5,6 +5,7 @@ import pytest
 from crowd import flood
 from instance import LOGS, forward
 from processes import free_port, wait_until
+from rig import mark
 
 MIB = 1 << 20
 OWN = {"name": "own", "path": "/own/**", "answer": {"body": "x"}}
@@ -27,8 +28,12 @@ def listed(instance, **query):
 
 
 def failures(instance, count, target="/gone/"):
-    """The ids of requests that fail."""
-    return [instance.ask(f"{target}{number}").headers["x-request-id"] for number in range(count)]
+    """The ids of requests that fail, one after the other."""
+    ids = []
+    for number in range(count):
+        ids.append(instance.ask(f"{target}{number}").headers["x-request-id"])
+        instance.entry(ids[-1])
+    return ids
 
 
 def test_failures_outlive_a_flood(launch):
@@ -48,8 +53,10 @@ def test_failures_outlive_a_flood(launch):
 def test_the_last_come_first(launch):
     instance = launch({"requests": 100})
     for number in range(30):
-        instance.ask(f"/own/{number}")
-        instance.ask(f"/rig/status/{200 if number % 2 else 500}")
+        for target in (f"/own/{number}", f"/rig/status/{200 if number % 2 else 500}"):
+            text = mark("one")
+            instance.ask(f"{target}?{text}")
+            instance.entry(text)
     newest = listed(instance)
     assert len(newest) == 50
     assert [one["time"] for one in newest] == sorted((one["time"] for one in newest), reverse=True)
