@@ -67,7 +67,9 @@ def test_the_user_is_the_subject_of_the_certificate(instance, site, rig, authori
     with instance.peer("asks", context=site.context("http/1.1"), name="default.test") as peer:
         assert peer.ask(f"/rig/?{nobody}", "X-Client-Cert-Subject: CN=forged").status == 200
     subject = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).subject.rfc4514_string()
-    user = instance.entry(text)["user"]
+    line = instance.entry(text)
+    user, record = line["user"], instance.api(f"/api/why/{line['id']}").json()
+    assert (record["user"], record["tls"]) == (user, "TLSv1.3")
     [seen] = rig.of(text)
     assert user == seen.one("x-client-cert-subject") and "worker 7" in user
     assert sorted(user.replace("\\", "").split(",")) == sorted(subject.replace("\\", "").split(","))

@@ -164,7 +164,8 @@ def test_looking_is_not_on_record(instance):
     for path in ("/metrics", "/api/status", "/api/requests", "/api/log-level", "/api/drain", "/livez"):
         instance.api(path)
     instance.post("/api/drain", {"drain": False})
-    assert {one["action"] for one in audits(instance, "undo drain") and instance.lines("audit.log")} == {"undo drain"}
+    audits(instance, "undo drain")
+    assert {one["action"] for one in instance.lines("audit.log")} == {"undo drain"}
 
 
 def test_an_audit_log_cannot_be_silenced_in_silence(instance):

@@ -5,7 +5,6 @@ import pytest
 from crowd import flood
 from instance import LOGS, forward
 from processes import free_port, wait_until
-from rig import mark
 
 MIB = 1 << 20
 OWN = {"name": "own", "path": "/own/**", "answer": {"body": "x"}}
@@ -52,11 +51,11 @@ def test_failures_outlive_a_flood(launch):
 
 def test_the_last_come_first(launch):
     instance = launch({"requests": 100})
-    for number in range(30):
-        for target in (f"/own/{number}", f"/rig/status/{200 if number % 2 else 500}"):
-            text = mark("one")
-            instance.ask(f"{target}?{text}")
-            instance.entry(text)
+    with instance.peer() as peer:  # on one connection they end in their order
+        for number in range(30):
+            assert peer.ask(f"/own/{number}").status == 200
+            peer.ask(f"/rig/status/{200 if number % 2 else 500}")
+    wait_until(lambda: len(listed(instance, limit=500)) == 60, what="all are recorded")
     newest = listed(instance)
     assert len(newest) == 50
     assert [one["time"] for one in newest] == sorted((one["time"] for one in newest), reverse=True)
