@@ -16,7 +16,9 @@ SOME = 50
 
 
 def parsed(body):
-    """The message of a JSON body, and how many requests it is about. Ids are hexadecimal digits in OTLP, and base64 in all other protocol buffers."""
+    """The message of a JSON body, and how many requests it is about.
+
+    Ids are hexadecimal digits in OTLP, and base64 in all other protocol buffers."""
 
     def checked(fields):
         for name, length in IDS.items():
