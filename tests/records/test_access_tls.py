@@ -1,6 +1,8 @@
 """What the access log says of TLS, HTTP/2 and certificates of clients."""
 
+import socket
 import ssl
+import struct
 
 import httpx
 import pytest
@@ -74,3 +76,22 @@ def test_the_user_is_the_subject_of_the_certificate(instance, site, rig, authori
     assert user == seen.one("x-client-cert-subject") and "worker 7" in user
     assert sorted(user.replace("\\", "").split(",")) == sorted(subject.replace("\\", "").split(","))
     assert instance.entry(nobody)["user"] is None
+
+
+@pytest.mark.parametrize("end", ["politely", "without a word", "by a reset"])
+@pytest.mark.parametrize("listener", ["http", "https"])
+def test_a_tunnel_is_a_tunnel_however_it_ends(instance, site, listener, end):
+    """Browsers do not say farewell when a tab is closed. For how long it was open says nothing about the route."""
+    text, context = mark("tunnel"), site.context("http/1.1") if listener == "https" else None
+    counted = instance.total("pylon_http_request_duration_seconds_count", route="rig")
+    with instance.peer(listener, context=context, name="default.test") as peer:
+        assert peer.ask(f"/rig/upgrade?{text}", "Connection: Upgrade", "Upgrade: websocket").status == 101
+        peer.send(b"ping")
+        assert peer.file.read(4) == b"ping"
+        if end == "by a reset":
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif end == "politely" and context:
+            peer.socket = peer.socket.unwrap()
+    line = instance.entry(text)
+    assert instance.total("pylon_http_request_duration_seconds_count", route="rig") == counted
+    assert (line["status"], line["outcome"], line["response_bytes"]) == (101, "upgraded", 4)
