@@ -187,7 +187,7 @@ def test_connections_by_protocol(edge, site):
             assert now("http2_tls") == now("opening") == 0
     for protocol in ("http1", "http1_tls", "http2"):
         edge.becomes(0, "pylon_connections", protocol=protocol)
-        assert edge.value("pylon_connections_accepted_total", protocol=protocol) >= 1
+        assert edge.value("pylon_connections_accepted_total", protocol=protocol) == 1
     limit = edge.value("pylon_connections_limit")
     assert 0.7 * edge.value("process_max_fds") <= limit <= 0.76 * edge.value("process_max_fds")
 
@@ -220,6 +220,14 @@ def test_handshakes_that_fail(edge):
     assert edge.value("pylon_rejected_total", reason="tls_handshake") == 1
     assert edge.value("pylon_rejected_total", reason="tls_handshake_timeout") == 1
     assert not edge.value("pylon_tls_handshakes_total")
+
+
+def test_a_handshake_that_has_failed_is_not_one_that_took_too_long(edge):
+    """The client is told, and stays."""
+    with Peer(edge.ports["https"]) as peer:
+        peer.send(NO_HELLO)
+        edge.becomes(1, "pylon_tls_handshake_failures_total", reason="handshake")
+    assert not edge.value("pylon_tls_handshake_failures_total", reason="timeout")
 
 
 def test_a_connection_that_opens(start, site):

@@ -120,7 +120,7 @@ def test_out_of_service_and_back(edge):
 def test_certificates(start, tmp_path):
     name = "pylon_tls_cert_not_after_timestamp_seconds"
     site = Site(tmp_path)
-    site.issue("one", "one.test", days=10)
+    site.issue("one", "one.test", "also.test", days=10)
     site.issue("two", "two.test", days=20)
     edge = start(Counted, {"http": {}, "https": site.tls("one", "two")}, routes=[ANSWER])
 
@@ -134,7 +134,7 @@ def test_certificates(start, tmp_path):
     edge.becomes(ends("two"), name, listener=listener, name="two.test")
     assert len(edge.samples(name)) == 2
     before = ends("one")
-    site.issue("one", "one.test", days=90)
+    site.issue("one", "one.test", "also.test", days=90)
     assert ends("one") > before
     edge.becomes(ends("one"), name, listener=listener, name="one.test")
     assert len(edge.samples(name)) == 2
