@@ -94,12 +94,10 @@ def test_a_thousand_routes_show_the_busiest_and_can_be_filtered_and_sorted(conso
     assert console.run("return rows.every(row => row.isConnected)"), "no row was built anew"
     console.press("#routes-table thead th button")
     assert console.one("#routes-table thead th").get_attribute("aria-sort") == "ascending"
-    assert console.run(
-        "return [...document.querySelectorAll('#routes-table tbody button')].slice(1, 3).map(b => b.textContent)"
-    ) == [
-        "tenant-000",
-        "tenant-001",
-    ]
+    names = console.run(
+        "return [...document.querySelectorAll('#routes-table tbody button')].map(one => one.textContent)"
+    )
+    assert names == sorted(names)
 
 
 def test_a_route_opens_what_is_known_about_it(console, edge, servers):

@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from console import DESKTOP, PHONE
+from console import PHONE
 from edge import QUICK
 
 pytestmark = pytest.mark.skipif("PYLON_SCREENSHOTS" not in os.environ, reason="PYLON_SCREENSHOTS names no directory")
-SMALL = 150_000
+SMALL, DESKTOP = 150_000, (1200, 780)
 # What each pool has: how many servers, how long they take, how much they answer, and how often each of them is asked.
 POOLS = {
     "portal": (2, 0.004, 9_000, 4),
@@ -71,6 +71,7 @@ def test_pictures(console, site):
     for client in clients:
         client.start()
     try:
+        console.look(DESKTOP)
         console.open(pylon.admin)
         console.until(lambda: points(console) > 12, "a quiet time", 90)
         pools["rest-server"][1].stop()
