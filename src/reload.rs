@@ -177,7 +177,7 @@ impl Reloader {
     }
 
     async fn try_reload(&self) -> Result<Reloaded, Report> {
-        // Thousands of routes take their time, in which the admin port goes on.
+        // Files may be slow, and a thousand routes take their time: probes and the admin port go on meanwhile.
         let loaded = tokio::task::block_in_place(|| self.source.load())?;
         *self.others.lock().unwrap_or_else(PoisonError::into_inner) = self.source.others(&loaded);
         let current = self.snapshot.load_full();

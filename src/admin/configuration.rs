@@ -42,9 +42,18 @@ pub(super) async fn reload(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Re
     if !asked.body.is_empty() {
         let Nothing {} = query::body(&asked.body, "{}, or nothing")?;
     }
+    let Ok(place) = Arc::clone(&admin.reloads).try_acquire_owned() else {
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "several reloads are under way already");
+        return Err(refusal.cure("wait for them; each takes over what the files hold by then"));
+    };
     // Not given up when the caller leaves: a reload is done, or not.
     let reloader = Arc::clone(&admin.sources.reloader);
-    let done = tokio::spawn(async move { reloader.reload().await }).await;
+    let reload = async move {
+        let done = reloader.reload().await;
+        drop(place);
+        done
+    };
+    let done = tokio::spawn(reload).await;
     match done {
         Ok(Ok(done)) => {
             let what = if done.changed { "taken over" } else { "unchanged" };

@@ -31,6 +31,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
 use answer::{Answer, Refusal, harden};
 use guard::Guard;
@@ -44,12 +45,16 @@ use crate::config::value::Secret;
 
 /// How long working an answer out may take.
 const TIME: Duration = Duration::from_secs(30);
+/// One that is under way, and those that wait for it.
+const RELOADS: usize = 4;
 
 /// The operator's port.
 pub struct Admin {
     sources: Sources,
     guard: Guard,
     bench: Bench,
+    /// Reloads that are under way or wait for that: who asks again and again does not pile them up.
+    reloads: Arc<Semaphore>,
 }
 
 /// A request that was let in.
@@ -126,7 +131,8 @@ impl Admin {
     /// The port; none where the system gives no random numbers.
     #[must_use]
     pub fn new(sources: Sources) -> Option<Self> {
-        Some(Self { sources, guard: Guard::new()?, bench: Bench::default() })
+        let reloads = Arc::new(Semaphore::new(RELOADS));
+        Some(Self { sources, guard: Guard::new()?, bench: Bench::default(), reloads })
     }
 
     /// Serves on a socket until the process ends.

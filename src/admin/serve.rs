@@ -40,11 +40,24 @@ const FULL: Duration = Duration::from_millis(100);
 
 type Served = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
-/// Accepts connections until the process ends.
+/// Accepts connections until the process ends, or hands the socket over.
 pub(super) async fn serve(admin: Arc<Admin>, socket: TcpListener) {
     let seats = Arc::new(Seats::default());
+    let mut is_told = false;
+    let mut stop = admin.sources.lifecycle.stops();
     loop {
-        match socket.accept().await {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            // The process that has taken the sockets over answers from now on.
+            _ = stop.wait_for(|stop| *stop), if !is_told => {
+                is_told = true;
+                if admin.sources.lifecycle.is_handed_over() {
+                    return;
+                }
+                continue;
+            }
+        };
+        match accepted {
             Ok((tcp, peer)) => {
                 let seat = Arc::new(seats.take().await);
                 tokio::spawn(connection(Arc::clone(&admin), tcp, peer, seat));

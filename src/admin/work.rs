@@ -1,17 +1,19 @@
 //! Work that takes time on a core: one piece at a time, off the threads that keep watch.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::answer::Refusal;
-use http::StatusCode;
 
 /// Where such work is done.
 #[derive(Debug)]
-pub(super) struct Bench(Semaphore);
+pub(super) struct Bench(Arc<Semaphore>);
 
 impl Default for Bench {
     fn default() -> Self {
-        Self(Semaphore::new(1))
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
@@ -22,7 +24,13 @@ impl Bench {
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let failed = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be worked out");
-        let _turn = self.0.acquire().await.map_err(|_| failed())?;
+        let turn = Arc::clone(&self.0).acquire_owned().await.map_err(|_| failed())?;
+        // The turn is over with the work, even where nobody waits for that any more.
+        let work = move || {
+            let answer = work();
+            drop(turn);
+            answer
+        };
         match tokio::task::spawn_blocking(work).await {
             Ok(answer) => answer,
             Err(error) => {
