@@ -87,13 +87,13 @@ def test_nothing_is_kept_where_nothing_is_to_be(launch, recorder, fine, failed):
 
 
 def test_memory_is_bounded(launch):
-    """As many long requests as are kept, and many more."""
+    """As many long requests as are kept, of which there are fewer, and many more."""
     instance = launch({"requests": 1024, "failures": 1024}, log=LOGS | {"level": "off", "access": False})
     flood(instance, "/own/x", 100)
     long = "f" * 8000
     with instance.grows_less_than(64 * MIB):
         flood(instance, f"/own/{long}?q={long[:7000]}", 6000, batch=100)
-        wait_until(lambda: len(listed(instance, limit=500)) == 500)
+        wait_until(lambda: 100 <= len(listed(instance, limit=500)) < 500)
     assert instance.total("pylon_http_requests_total", route="own") == 6100
 
 
