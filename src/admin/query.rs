@@ -42,8 +42,8 @@ pub(super) fn body<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T,
         Refusal::bad(format!("the body is not what is expected: {why}")).cure(format!("send JSON such as {example}"))
     };
     // A list would do for a struct as well.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(wrong("it is no JSON object".to_owned()));
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("it is a list, not an object".to_owned()));
     }
     serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))
 }

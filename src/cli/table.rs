@@ -135,7 +135,7 @@ mod tests {
         let mut table = Table::new([Column::left("A"), Column::right("COUNT")]);
         table.row(["long name".to_owned(), "1".to_owned()]);
         table.row(["b\u{1b}[2J".to_owned(), "1234567".to_owned()]);
-        assert_eq!(table.text(), "A            COUNT\nlong name        1\nb\u{fffd}[2J     1234567");
+        assert_eq!(table.text(), "A            COUNT\nlong name        1\nb\u{fffd}[2J      1234567");
     }
 
     #[test]

@@ -14,10 +14,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::connection::Tls;
+use super::Listener;
+use super::accept::Place;
+use super::connection::{Connection, Tls};
 use super::counted::Counted;
 use super::io::Io;
 use super::proxy_header::{Read, read};
+use super::serve::Edge;
+use super::socket::Conn;
 use crate::observe::Rejection;
 use crate::tls::Policy;
 
@@ -30,8 +34,82 @@ pub struct ProxyProtocol {
     pub required: bool,
 }
 
+/// Learns who is there and what is spoken: the PROXY header, then TLS. The connection, and whether it is HTTP/2.
+pub(super) async fn open<A>(
+    edge: &Edge<A>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    listener: Arc<Listener>,
+    place: &mut Place,
+) -> Option<(Box<Conn>, bool)> {
+    let _ = tcp.set_nodelay(true);
+    let local = tcp.local_addr().ok()?;
+    let mut io = Io::Plain(Counted::new(tcp, edge.metrics.edge().clone()));
+    let mut ahead = BytesMut::new();
+    let mut info = Connection::new(Arc::clone(&listener), peer, local, None);
+    if let Some(policy) = &listener.proxy_protocol {
+        let read = proxy_header(&mut io, &mut ahead, policy, peer);
+        let late = if policy.required { Err(Rejection::ProxyHeaderTimeout) } else { Ok(None) };
+        match tokio::time::timeout(listener.timeouts.proxy_header, read).await.unwrap_or(late) {
+            Ok(Some((client, local))) => info = Connection::new(Arc::clone(&listener), client, local, None),
+            Ok(None) => {}
+            Err(rejection) => {
+                edge.reject(&info, rejection, None);
+                return None;
+            }
+        }
+        if !place.is_for(info.peer.ip(), &listener.room) {
+            edge.reject(&info, Rejection::ClientConnections, None);
+            return None;
+        }
+    }
+    let Some(policy) = &listener.tls else {
+        return Some((Box::new(Conn::new(io, ahead, Arc::new(info))), false));
+    };
+    let Io::Plain(tcp) = io else { return None };
+    let (stream, tls) = match secure(edge, tcp, ahead, policy, &info).await {
+        Ok(secured) => secured,
+        Err(rejection) => {
+            edge.metrics.edge().handshake_failed(rejection == Rejection::HandshakeTimeout);
+            edge.reject(&info, rejection, None);
+            return None;
+        }
+    };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    info = Connection::new(Arc::clone(&listener), info.peer, info.local, Some(tls));
+    Some((Box::new(Conn::new(Io::Tls(stream), BytesMut::new(), Arc::new(info))), http2))
+}
+
+/// Shakes hands in time, and counts it.
+async fn secure<A>(
+    edge: &Edge<A>,
+    tcp: Counted,
+    ahead: BytesMut,
+    policy: &Policy,
+    info: &Connection,
+) -> Result<(Box<TlsStream<Replay>>, Tls), Rejection> {
+    let mut failed = false;
+    let shake = handshake(tcp, ahead, policy, &mut failed);
+    match tokio::time::timeout(info.listener.timeouts.handshake, shake).await {
+        Ok(Ok((stream, tls))) => {
+            let session = stream.get_ref().1;
+            let newest = session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            edge.metrics.edge().handshake(newest, resumed);
+            Ok((stream, tls))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(client = %info.peer, %error, "the TLS handshake failed");
+            Err(Rejection::Handshake)
+        }
+        // The client was told, and stays all the same.
+        Err(_) if failed => Err(Rejection::Handshake),
+        Err(_) => Err(Rejection::HandshakeTimeout),
+    }
+}
+
 /// Reads the PROXY header, where there may be one: the addresses that it tells.
-pub(super) async fn proxy_header(
+async fn proxy_header(
     io: &mut Io,
     ahead: &mut BytesMut,
     policy: &ProxyProtocol,
@@ -59,7 +137,7 @@ pub(super) async fn proxy_header(
 
 /// Shakes hands; `ahead` is what was read of the client's hello already. `failed` is set as soon as it has failed: the
 /// client is told then, which takes a while.
-pub(super) async fn handshake(
+async fn handshake(
     tcp: Counted,
     ahead: BytesMut,
     policy: &Policy,

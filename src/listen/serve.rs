@@ -20,10 +20,8 @@ use super::Listener;
 use super::accept::Place;
 use super::closing::{End, LINGER, close, say};
 use super::connection::Connection;
-use super::counted::Counted;
 use super::h1::{Body, HeadReader, take_head};
 use super::h2::{Frames, PREFACE};
-use super::io::Io;
 use super::lent::{Home, Lent, take_home};
 use super::socket::Conn;
 use crate::lifecycle::Lifecycle;
@@ -105,7 +103,9 @@ pub(super) async fn serve<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Some((mut conn, http2)) = Box::pin(open(&edge, tcp, peer, listener, place)).await else { return };
+    let Some((mut conn, http2)) = Box::pin(super::opening::open(&edge, tcp, peer, listener, place)).await else {
+        return;
+    };
     let home = Home::default();
     if conn.io.is_tls() {
         open_connection.speaks(Protocol::spoken(http2, true));
@@ -127,72 +127,6 @@ pub(super) async fn serve<A>(
         }
     };
     close(conn, end).await;
-}
-
-/// Learns who is there and what is spoken: the PROXY header, then TLS.
-async fn open<A>(
-    edge: &Arc<Edge<A>>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    listener: Arc<Listener>,
-    place: &mut Place,
-) -> Option<(Box<Conn>, bool)> {
-    let _ = tcp.set_nodelay(true);
-    let local = tcp.local_addr().ok()?;
-    let mut io = Io::Plain(Counted::new(tcp, edge.metrics.edge().clone()));
-    let mut ahead = BytesMut::new();
-    let mut info = Connection::new(Arc::clone(&listener), peer, local, None);
-    if let Some(policy) = &listener.proxy_protocol {
-        let read = super::opening::proxy_header(&mut io, &mut ahead, policy, peer);
-        let late = if policy.required { Err(Rejection::ProxyHeaderTimeout) } else { Ok(None) };
-        match tokio::time::timeout(listener.timeouts.proxy_header, read).await.unwrap_or(late) {
-            Ok(Some((client, local))) => info = Connection::new(Arc::clone(&listener), client, local, None),
-            Ok(None) => {}
-            Err(rejection) => {
-                edge.reject(&info, rejection, None);
-                return None;
-            }
-        }
-        if !place.is_for(info.peer.ip(), &listener.room) {
-            edge.reject(&info, Rejection::ClientConnections, None);
-            return None;
-        }
-    }
-    let Some(policy) = &listener.tls else {
-        return Some((Box::new(Conn::new(io, ahead, Arc::new(info))), false));
-    };
-    let Io::Plain(tcp) = io else { return None };
-    let mut failed = false;
-    let handshake = super::opening::handshake(tcp, ahead, policy, &mut failed);
-    match tokio::time::timeout(listener.timeouts.handshake, handshake).await {
-        Ok(Ok((stream, tls))) => {
-            let session = stream.get_ref().1;
-            let http2 = session.alpn_protocol() == Some(b"h2");
-            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
-            edge.metrics
-                .edge()
-                .handshake(session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3), resumed);
-            info = Connection::new(listener, info.peer, info.local, Some(tls));
-            Some((Box::new(Conn::new(Io::Tls(stream), BytesMut::new(), Arc::new(info))), http2))
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(client = %info.peer, %error, "the TLS handshake failed");
-            edge.metrics.edge().handshake_failed(false);
-            edge.reject(&info, Rejection::Handshake, None);
-            None
-        }
-        // The client was told, and stays all the same.
-        Err(_) if failed => {
-            edge.metrics.edge().handshake_failed(false);
-            edge.reject(&info, Rejection::Handshake, None);
-            None
-        }
-        Err(_) => {
-            edge.metrics.edge().handshake_failed(true);
-            edge.reject(&info, Rejection::HandshakeTimeout, None);
-            None
-        }
-    }
 }
 
 /// Serves requests of HTTP/1 until the connection ends; `None` where nothing of it is left.
@@ -229,10 +163,9 @@ where
                 None => return Some((conn, End::Gone)),
             }
         }
-        if first {
+        if std::mem::take(&mut first) {
             open_connection.speaks(Protocol::spoken(false, conn.io.is_tls()));
         }
-        first = false;
         let head = match read_head(&mut conn, listener).await {
             Ok(Some(head)) => head,
             Ok(None) => return Some((conn, End::Gone)),
