@@ -185,7 +185,7 @@ def test_a_new_file_is_noticed(renewed, site):
         wait_until(lambda: site.shown(edge, "tls", "live.test") == second, what="the new certificate is shown")
         assert serial(kept) == first
         assert kept.ask("/").json()["connection"] == before
-    assert re.search(r"INFO.*certificate", edge.text())
+    wait_until(lambda: re.search(r"INFO.*certificate", edge.text()), what="the log says so")
 
 
 def test_a_pair_is_renewed_file_by_file(renewed, site):
@@ -233,7 +233,7 @@ def test_what_would_be_worse_is_refused(renewed, site, change):
         assert "refused; the configuration before stays in use" in said
         for name in ["live.test", "routed.test"]:
             assert site.shown(edge, "tls", name) == first
-    assert word in edge.text()
+    wait_until(lambda: word in edge.text(), what="the log says so")
     better = site.issue("live", "live.test", "routed.test", days=40)
     assert edge.reload()[0]
     assert site.shown(edge, "tls", "live.test") == better
