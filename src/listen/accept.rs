@@ -14,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Listener;
 use super::connection::Connection;
 use super::serve::{Edge, serve};
-use crate::observe::Rejection;
+use crate::lifecycle::Connected;
+use crate::observe::{OpenConnection, Rejection};
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: u32 = 65_535;
@@ -49,6 +50,16 @@ pub(super) struct Place {
     _of_listener: Option<OwnedSemaphorePermit>,
     _of_process: OwnedSemaphorePermit,
     client: Option<(IpAddr, Arc<Room>)>,
+}
+
+/// What a connection has for as long as it lasts.
+pub(super) struct Seat {
+    /// Its place.
+    pub(super) place: Place,
+    /// It is one that a stop waits for.
+    _connected: Connected,
+    /// It is one that is counted as open.
+    pub(super) open: OpenConnection,
 }
 
 impl Place {
@@ -158,13 +169,9 @@ where
         edge.reject(&info, Rejection::ClientConnections, None);
         return;
     }
-    let connected = edge.lifecycle.connect();
-    let open = edge.metrics.connection();
-    let (edge, listener) = (Arc::clone(edge), Arc::clone(listener));
-    tokio::spawn(async move {
-        serve(edge, tcp, peer, listener, &mut place, open).await;
-        drop(connected);
-    });
+    let seat = Seat { place, _connected: edge.lifecycle.connect(), open: edge.metrics.connection() };
+    // The task is this function and nothing around it: what it is given would be in memory twice.
+    tokio::spawn(serve(Arc::clone(edge), tcp, peer, Arc::clone(listener), seat));
 }
 
 /// Waits for room; meanwhile connections without a request make some, those that are idle for longest first.

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::Listener;
-use super::accept::Place;
+use super::accept::Seat;
 use super::closing::{End, LINGER, close, say};
 use super::connection::Connection;
 use super::h1::{Body, HeadReader, take_head};
@@ -98,17 +98,17 @@ pub(super) async fn serve<A>(
     tcp: TcpStream,
     peer: SocketAddr,
     listener: Arc<Listener>,
-    place: &mut Place,
-    mut open_connection: OpenConnection,
+    mut seat: Seat,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Some((mut conn, http2)) = Box::pin(super::opening::open(&edge, tcp, peer, listener, place)).await else {
+    let Some((mut conn, http2)) = Box::pin(super::opening::open(&edge, tcp, peer, listener, &mut seat.place)).await
+    else {
         return;
     };
     let home = Home::default();
     if conn.io.is_tls() {
-        open_connection.speaks(Protocol::spoken(http2, true));
+        seat.open.speaks(Protocol::spoken(http2, true));
     }
     let end = if http2 {
         conn.begin_frames(Frames::new(PREFACE.len()), conn.info.listener.timeouts.header);
@@ -118,7 +118,7 @@ pub(super) async fn serve<A>(
         conn = back;
         End::Linger
     } else {
-        match http1(&edge, conn, &home, &mut open_connection).await {
+        match http1(&edge, conn, &home, &mut seat.open).await {
             Some((back, end)) => {
                 conn = back;
                 end

@@ -14,9 +14,7 @@ use once_cell::sync::Lazy;
 
 use super::queue::Queue;
 
-/// How many lines wait, for each thread that writes some.
-const WAITING: usize = 16 * 1024;
-/// And how many bytes of them, for all threads.
+/// How many bytes of them, for all threads.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// So many bytes are written at a time.
 const PIECE: usize = 64 * 1024;
@@ -48,10 +46,10 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// A channel of items that become lines.
+/// A channel of items that become lines, of which `N` may wait for each thread that writes some.
 #[derive(Debug)]
-pub(super) struct Channel<T> {
-    queue: Arc<Queue<(T, usize), WAITING>>,
+pub(super) struct Channel<T, const N: usize> {
+    queue: Arc<Queue<(T, usize), N>>,
     shared: Arc<Shared>,
 }
 
@@ -78,7 +76,7 @@ pub struct Lines {
     pub errors: u64,
 }
 
-impl<T: Send + 'static> Channel<T> {
+impl<T: Send + 'static, const N: usize> Channel<T, N> {
     /// Opens the target and starts the thread; `format` makes a line, with its end, of an item.
     ///
     /// # Errors
@@ -97,7 +95,7 @@ impl<T: Send + 'static> Channel<T> {
             errors: AtomicU64::default(),
             waiting: AtomicUsize::default(),
         });
-        let queue = Arc::<Queue<(T, usize), WAITING>>::default();
+        let queue = Arc::<Queue<(T, usize), N>>::default();
         let (reader, of_thread) = (Arc::clone(&queue), Arc::clone(&shared));
         std::thread::Builder::new().name(format!("log-{name}")).spawn(move || {
             let buffer = std::cell::RefCell::new(Vec::with_capacity(PIECE + 4096));
@@ -267,12 +265,12 @@ fn open(path: &PathBuf) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn lines(channel: &Channel<String>, path: &PathBuf) -> String {
+    fn lines(channel: &Channel<String, 64>, path: &PathBuf) -> String {
         channel.flush();
         std::fs::read_to_string(path).unwrap()
     }
 
-    fn start(path: &std::path::Path) -> Channel<String> {
+    fn start(path: &std::path::Path) -> Channel<String, 64> {
         let format = |buffer: &mut Vec<u8>, line: String| buffer.extend_from_slice(format!("{line}\n").as_bytes());
         Channel::start("test", Target::File(path.to_owned()), format).unwrap()
     }

@@ -13,6 +13,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use super::channel::Channel;
 
+/// A channel of lines that are made already.
+pub(super) type EventChannel = Channel<Vec<u8>, 1024>;
+
 /// What goes to the audit channel: events of this target.
 pub const AUDIT: &str = "audit";
 
@@ -41,10 +44,10 @@ pub(super) fn filter(level: &str) -> Result<EnvFilter, String> {
 
 /// Has events go to the channels.
 pub(super) fn subscribe(
-    error: &Arc<Channel<Vec<u8>>>,
+    error: &Arc<EventChannel>,
     json: bool,
     filter: reload::Layer<EnvFilter, Registry>,
-    audit: &Arc<Channel<Vec<u8>>>,
+    audit: &Arc<EventChannel>,
     audit_level: &Arc<AtomicU8>,
 ) -> Result<(), String> {
     let level = Arc::clone(audit_level);
@@ -72,11 +75,11 @@ pub(super) fn subscribe(
 }
 
 /// Makes a line of each event for a channel.
-struct Writer(Arc<Channel<Vec<u8>>>);
+struct Writer(Arc<EventChannel>);
 
 /// A line that is being written.
 struct Line<'c> {
-    channel: &'c Channel<Vec<u8>>,
+    channel: &'c EventChannel,
     bytes: Vec<u8>,
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::access::AccessFormat;
 use super::channel::{Channel, Lines, Target};
-use super::events::{filter, subscribe};
+use super::events::{EventChannel, filter, subscribe};
 use super::families::Family;
 use super::record::{Logged, Record, Severity};
 
@@ -83,14 +83,14 @@ pub struct LogOptions {
 
 /// The channels of this process.
 pub struct Logs {
-    access: Channel<Arc<Record>>,
+    access: Channel<Arc<Record>, 8192>,
     access_level: AtomicU8,
     share: u64,
     secrets: Vec<String>,
-    error: Arc<Channel<Vec<u8>>>,
+    error: Arc<EventChannel>,
     error_filter: reload::Handle<EnvFilter, Registry>,
     error_level: std::sync::Mutex<String>,
-    audit: Arc<Channel<Vec<u8>>>,
+    audit: Arc<EventChannel>,
     audit_level: Arc<AtomicU8>,
     /// Requests that did not get as far as here.
     unrecorded: OnceCell<Box<dyn Fn() -> u64 + Send + Sync>>,
@@ -130,7 +130,7 @@ impl Logs {
         };
         let lines = |name: &'static str, target: &Target| {
             let push = |buffer: &mut Vec<u8>, line: Vec<u8>| buffer.extend_from_slice(&line);
-            Channel::start(name, target.clone(), push).map(Arc::new).map_err(|error| place(name, target, &error))
+            EventChannel::start(name, target.clone(), push).map(Arc::new).map_err(|error| place(name, target, &error))
         };
         let (error, audit) = (lines("error", &options.error_to)?, lines("audit", &options.audit_to)?);
         let (format, secrets) = (options.access_format, options.secrets.clone());

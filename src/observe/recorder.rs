@@ -21,7 +21,7 @@ pub struct Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { requests: 1024, failures: 1024 }
+        Self { requests: 512, failures: 512 }
     }
 }
 

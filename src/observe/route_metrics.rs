@@ -25,7 +25,7 @@ pub(super) fn fails(status: StatusCode, outcome: Outcome) -> bool {
 }
 
 /// The metrics of one route.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RouteMetrics(Arc<Counts>);
 
 #[derive(Debug, Default)]

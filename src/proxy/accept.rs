@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::finish::{refuse, write_answer};
 use super::limits::{enter, reject};
+use super::record::Asked;
 use super::{Context, Gateway};
 use crate::listen::{Listener, is_authority};
 use crate::observe::{Outcome, Rejection, TRACEPARENT, TraceContext};
@@ -61,6 +62,9 @@ pub(super) async fn accept(gateway: &Gateway, session: &mut Session, ctx: &mut C
     if let Err(rejection) = enter(session, ctx) {
         reject(rejections, session, ctx, rejection).await?;
         return Ok(true);
+    }
+    if ctx.pace.is_some() && !session.is_body_empty() {
+        ctx.asked = Some(Asked::of(session, &gateway.journal));
     }
     answer(session, ctx).await
 }

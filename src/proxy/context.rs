@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::attempts::Attempts;
 use super::limits::Arrival;
+use super::record::Asked;
 use crate::lifecycle::UnderWay;
 use crate::listen::{Connection, Pace};
 use crate::observe::{Outcome, RouteMetrics, TraceContext, new_request_id};
@@ -59,6 +60,8 @@ pub struct Context {
     pub admitted: Option<Admitted>,
     /// How its body comes.
     pub arrival: Arrival,
+    /// What it asks for, where it may be dropped before its end.
+    pub(super) asked: Option<Box<Asked>>,
     /// What its route counts of it, from when the route is known.
     counted: Option<Counted>,
     /// How it ended, as far as is known.
@@ -79,9 +82,12 @@ struct Counted {
 impl Drop for Context {
     /// However it ends, its route has one request less under way.
     fn drop(&mut self) {
-        if self.counted.is_some()
-            && let Some(route) = self.route()
-        {
+        if self.counted.is_none() {
+            return;
+        }
+        if let Some(asked) = self.asked.take() {
+            asked.give_up(self);
+        } else if let Some(route) = self.route() {
             route.metrics.leave();
         }
     }
@@ -136,6 +142,7 @@ impl Context {
             drop_body: false,
             admitted: None,
             arrival: Arrival::default(),
+            asked: None,
             counted: None,
             outcome: Outcome::Internal,
             upstream_status: None,

@@ -157,6 +157,7 @@ fn classify(error: &Error, begun: bool, ctx: &mut Context) {
 /// Counts and records a request that ended.
 pub(super) fn record(gateway: &Gateway, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
     ctx.attempts.end();
+    ctx.asked = None;
     let written = session.response_written().map(|response| response.status);
     let by_client = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
     if (error.is_some() && ctx.outcome == Outcome::Forwarded) || (by_client && written.is_none()) {

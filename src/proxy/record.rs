@@ -12,9 +12,12 @@ use pingora_proxy::Session;
 use smallvec::SmallVec;
 
 use super::Context;
+use super::context::End;
 use crate::listen::Connection;
 use crate::observe::redact;
-use crate::observe::{Attempt, Logs, Outcome, Queue, Record, Recorder, TraceContext, TraceExporter};
+use crate::observe::{
+    Attempt, Logs, Outcome, Queue, Record, Recorder, Rejection, RouteMetrics, TraceContext, TraceExporter,
+};
 use crate::snapshot::Route;
 
 /// How many requests of a thread wait to be recorded.
@@ -46,6 +49,35 @@ struct Ended {
     received: u64,
     sent: u64,
     took: Duration,
+}
+
+/// What was asked for, kept for a request that may not come to its end.
+pub(super) struct Asked {
+    /// Where it is recorded.
+    journal: Journal,
+    method: Method,
+    target: Box<[u8]>,
+}
+
+impl Asked {
+    /// What this request asks for.
+    pub(super) fn of(session: &Session, journal: &Journal) -> Box<Self> {
+        let request = session.req_header();
+        let (method, target) = (request.method.clone(), head(request.raw_path()).into());
+        Box::new(Self { journal: journal.clone(), method, target })
+    }
+
+    /// Counts and records a request that ends here.
+    pub(super) fn give_up(self: Box<Self>, ctx: &mut Context) {
+        let took = ctx.started.elapsed();
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        ctx.outcome = Outcome::Rejected;
+        ctx.reason = Some(Rejection::BodyTimeout.to_string());
+        ctx.attempts.conclude(ctx.started, None, Some("the request's body did not come in time"));
+        let end = End { method: &self.method, status, received: 0, sent: 0, took };
+        ctx.ended(&end, &RouteMetrics::default());
+        self.journal.clone().write_unfinished(*self, ctx, status, took);
+    }
 }
 
 /// Where requests are recorded.
@@ -123,6 +155,34 @@ impl Journal {
             sent: session.body_bytes_sent() as u64,
             took,
             // They are moved, not counted once more: other threads count them as well.
+            connection: ctx.connection.take(),
+            route: ctx.decision.take().and_then(|decision| decision.route).map(|(route, _)| route),
+        }));
+    }
+
+    /// Records a request whose client was too slow with its body over HTTP/2: its stream was reset, and no phase follows.
+    pub(super) fn write_unfinished(&self, asked: Asked, ctx: &mut Context, status: StatusCode, took: Duration) {
+        self.queue.push(Box::new(Ended {
+            id: ctx.request_id.clone(),
+            trace: ctx.trace,
+            at: SystemTime::now(),
+            client: ctx.client.address,
+            version: Version::HTTP_2,
+            method: asked.method,
+            host: std::mem::take(&mut ctx.host),
+            target: asked.target,
+            agent: None,
+            referer: None,
+            generation: ctx.snapshot.generation,
+            attempts: std::mem::take(&mut ctx.attempts.log),
+            made: ctx.attempts.made(),
+            status,
+            upstream_status: None,
+            outcome: ctx.outcome,
+            reason: ctx.reason.take(),
+            received: ctx.arrival.bytes(),
+            sent: 0,
+            took,
             connection: ctx.connection.take(),
             route: ctx.decision.take().and_then(|decision| decision.route).map(|(route, _)| route),
         }));

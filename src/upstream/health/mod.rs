@@ -214,9 +214,11 @@ impl Health {
         // It is on probation: one more failure ejects it again.
         self.failures_in_a_row.store(rule.failures.saturating_sub(1), Ordering::Relaxed);
         self.recovered_at.store(now, Ordering::Relaxed);
-        let mut words = self.words();
-        words.since = Some(SystemTime::now());
-        "its time out is over".clone_into(&mut words.reason);
+        if self.probed.load(Ordering::Relaxed) != Probed::Unhealthy as u8 {
+            let mut words = self.words();
+            words.since = Some(SystemTime::now());
+            "its time out is over".clone_into(&mut words.reason);
+        }
         true
     }
 
