@@ -254,7 +254,7 @@ fn raise_file_limit() {
 /// The runtime of all that is not a request: admin port, reload, look-ups, signals.
 fn control_runtime() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()

@@ -58,9 +58,9 @@ pub struct AuditLogSpec {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecorderSpec {
-    /// How many requests, 0 to 1000000; default 512.
+    /// How many requests, 0 to 1000000; default 256.
     pub requests: Option<RecordCount>,
-    /// How many of those that failed, 0 to 1000000; they are kept when the others are gone. Default 512.
+    /// How many of those that failed, 0 to 1000000; they are kept when the others are gone. Default 256.
     pub failures: Option<RecordCount>,
 }
 

@@ -21,7 +21,7 @@ pub struct Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { requests: 512, failures: 512 }
+        Self { requests: 256, failures: 256 }
     }
 }
 
