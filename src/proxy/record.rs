@@ -68,7 +68,7 @@ impl Asked {
     }
 
     /// Counts and records a request that ends here.
-    pub(super) fn give_up(self: Box<Self>, ctx: &mut Context) {
+    pub(super) fn give_up(self, ctx: &mut Context) {
         let took = ctx.started.elapsed();
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         ctx.outcome = Outcome::Rejected;
@@ -76,7 +76,7 @@ impl Asked {
         ctx.attempts.conclude(ctx.started, None, Some("the request's body did not come in time"));
         let end = End { method: &self.method, status, received: 0, sent: 0, took };
         ctx.ended(&end, &RouteMetrics::default());
-        self.journal.clone().write_unfinished(*self, ctx, status, took);
+        self.journal.clone().write_unfinished(self, ctx, status, took);
     }
 }
 

@@ -32,7 +32,8 @@ async fn a_drained_process_serves_and_sends_clients_away() {
     assert_eq!(get(pylon.admin, "/readyz").await.is(200).body, "ready\n");
     assert_eq!(drain(&pylon, true).await["state"], "draining");
     let said = get(pylon.admin, "/readyz").await.is(503);
-    assert!(said.body.starts_with("not ready: draining, 0 requests in flight, 1 connections"), "{}", said.body);
+    // The request of before may be on its way out still.
+    assert!(said.body.starts_with("not ready: draining, ") && said.body.contains(", 1 connections"), "{}", said.body);
     get(pylon.admin, "/livez").await.is(200);
     // The connection of before gets its next answer, and ends with it; a new one is served, and ends, too.
     assert!(ask(&mut before).await.contains("Connection: close"));
