@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::document::Document;
+use super::listener_spec::ListenerSpec;
 use super::pool_spec::UpstreamSpec;
 use super::report::{KeyPath, Problem};
-use super::spec::{ListenerSpec, RouteSpec, Spec};
+use super::spec::{RouteSpec, Spec};
 use super::value::Cidr;
 
 /// A part of a configuration, and where it stands.

@@ -6,6 +6,7 @@
 mod assemble;
 pub mod document;
 pub mod expand;
+mod listener_spec;
 mod loaded;
 mod log_spec;
 mod optional;
@@ -19,6 +20,7 @@ pub mod value;
 pub use assemble::{load, load_system, unknown_name};
 pub use document::Document;
 pub use expand::{Env, Variables};
+pub use listener_spec::*;
 pub use loaded::{Entry, LeftOut, Loaded};
 pub use log_spec::*;
 pub use optional::PROCESS_KEYS;

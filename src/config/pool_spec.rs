@@ -6,8 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::listener_spec::CertificateSpec;
 use super::read::{OneOrMany, StringOr};
-use super::spec::CertificateSpec;
 use super::value::{Count, Flag, HashKey, HeaderName, HttpUrl, Percent, Secret, Span, StatusRange};
 
 /// A version of the PROXY protocol.
