@@ -187,9 +187,9 @@ impl Reloader {
         renewals.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let certificates: Vec<String> = renewals.listeners().map(str::to_owned).collect();
         let needs_restart = changed_process_keys(&self.started, &loaded);
-        // The hash does not see secrets and what files hold; a pool does.
+        // The hash does not see secrets and what files hold; a pool does, and what steps keep.
         let same_pools = snapshot.upstreams().iter().all(|pool| is_in(pool, &current));
-        if snapshot.hash == current.hash && same_pools {
+        if snapshot.hash == current.hash && same_pools && !snapshot.shared().has_new() {
             renewals.apply();
             self.now_in_use(loaded);
             self.metrics.config_in_use(current.generation, &current.hash);
@@ -272,6 +272,7 @@ pub async fn start_upstreams(snapshot: &Snapshot, previous: Option<&Snapshot>, r
     let new = || snapshot.upstreams().iter().filter(|pool| !previous.is_some_and(|p| is_in(pool, p)));
     futures_util::future::join_all(new().map(|pool| pool.resolve(resolver))).await;
     new().for_each(Upstream::start);
+    snapshot.shared().start();
 }
 
 /// Whether a snapshot has this very pool.

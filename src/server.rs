@@ -25,6 +25,7 @@ use recording::Recording;
 use signals::Signals;
 use sockets::{Sockets, claim, upgrade_socket};
 
+use crate::instance::Registry;
 use crate::listen::{EdgeService, Handover, Listeners, connections_limit};
 use crate::observe::{Logs, Metrics};
 use crate::proxy::Gateway;
@@ -68,6 +69,7 @@ pub struct Process {
     control: tokio::runtime::Runtime,
     resolver: Resolver,
     recording: Recording,
+    instances: Arc<Registry>,
     lifecycle: Arc<Lifecycle>,
     hangups: Signal,
 }
@@ -125,6 +127,7 @@ impl Process {
             control,
             resolver,
             recording,
+            instances: Arc::default(),
             lifecycle: Arc::default(),
             hangups,
         };
@@ -147,6 +150,7 @@ impl Process {
         Sources {
             reloader: Arc::clone(&self.reloader),
             metrics: self.metrics.clone(),
+            instances: Arc::clone(&self.instances),
             listeners: Arc::clone(&self.listeners),
             lifecycle: Arc::clone(&self.lifecycle),
             logs: Arc::clone(&self.recording.logs),
@@ -218,6 +222,7 @@ impl Process {
         let gateway = Gateway {
             snapshot: Arc::clone(&self.snapshot),
             listeners: Arc::clone(&self.listeners),
+            instances: Arc::clone(&self.instances),
             resolver: self.resolver.clone(),
             metrics: self.metrics.clone(),
             journal: self.recording.journal.clone(),

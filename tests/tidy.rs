@@ -21,19 +21,20 @@ const LONG_FUNCTIONS: [(&str, &str); 0] = [];
 
 /// Who may import whom: a module only from groups behind its own, or from its own group as long as that makes no circle.
 /// The last are leaves: all may import them, they import nothing.
-const ORDER: [&[&str]; 8] = [
+const ORDER: [&[&str]; 9] = [
     &["main"],
     &["cli"],
     &["server"],
     &["admin", "explain", "listen", "proxy", "reload"],
     &["snapshot"],
-    &["route", "step", "tls", "upstream"],
+    &["instance", "route", "step", "tls", "upstream"],
+    &["remote"],
     &["config"],
     &["demo", "lifecycle", "observe"],
 ];
 
 /// Modules that know no type of Pingora.
-const WITHOUT_PINGORA: [&str; 4] = ["config", "observe", "route", "step"];
+const WITHOUT_PINGORA: [&str; 5] = ["config", "observe", "remote", "route", "step"];
 
 /// Names of systems, of which the code knows none: they are files in `conf`.
 const SYSTEMS: [&str; 13] = [

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::instance::Registry;
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::{Family, Logs, Metrics, PoolFamilies, Recorder, RouteTotals, TraceExporter, Usage};
@@ -17,6 +18,8 @@ pub struct Sources {
     pub reloader: Arc<Reloader>,
     /// Most of what is counted.
     pub metrics: Metrics,
+    /// The instances that are registered.
+    pub instances: Arc<Registry>,
     /// The listeners, with their certificates.
     pub listeners: Arc<Listeners>,
     /// Whether the process is stopping.

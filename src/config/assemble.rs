@@ -12,8 +12,9 @@ use super::loaded::{Entry, LeftOut, Loaded};
 use super::optional::{PROCESS_KEYS, is_process, is_true, needs, omit_disabled, original_index};
 use super::read::read;
 use super::report::{KeyPath, Problem, Report, Segment};
+use super::route_spec::RouteSpec;
 use super::source::{BUILT_IN, built_in};
-use super::spec::{RouteSpec, Spec};
+use super::spec::Spec;
 
 /// Reads a file with its systems and includes.
 ///

@@ -9,7 +9,8 @@ use super::document::Document;
 use super::listener_spec::ListenerSpec;
 use super::pool_spec::UpstreamSpec;
 use super::report::{KeyPath, Problem};
-use super::spec::{RouteSpec, Spec};
+use super::route_spec::RouteSpec;
+use super::spec::Spec;
 use super::value::Cidr;
 
 /// A part of a configuration, and where it stands.

@@ -4,11 +4,21 @@ use serde_yaml::Value;
 
 use super::document::Document;
 use super::report::{KeyPath, Segment};
-use super::spec::RouteSpec;
+use super::route_spec::RouteSpec;
 
 /// The keys that are read at start only.
-pub const PROCESS_KEYS: [&str; 9] =
-    ["listeners", "admin", "workers", "grace_period", "upgrade_socket", "log", "recorder", "tracing", "resolver"];
+pub const PROCESS_KEYS: [&str; 10] = [
+    "listeners",
+    "admin",
+    "workers",
+    "grace_period",
+    "upgrade_socket",
+    "log",
+    "recorder",
+    "tracing",
+    "resolver",
+    "instances",
+];
 
 pub(super) fn is_process(path: &KeyPath) -> bool {
     matches!(path.segments().first(), Some(Segment::Key(key)) if PROCESS_KEYS.contains(&key.as_str()))

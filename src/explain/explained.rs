@@ -227,6 +227,7 @@ fn upstream(decision: &Decision, request: &Request<'_>, client: &Client) -> Opti
     let url = format!("{scheme}://{}{path}{query}", authority.to_str().ok()?);
     let mut headers = request.headers.clone();
     let outward = Outward {
+        identity: None,
         client,
         host: HeaderValue::from_str(request.host).ok(),
         scheme,

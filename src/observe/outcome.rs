@@ -17,6 +17,14 @@ pub enum Outcome {
     BadRequest,
     /// The request breaks a rule of HTTP or a limit, and was turned away; the reason tells which.
     Rejected,
+    /// It is not proven who asks.
+    Unauthenticated,
+    /// Who asks may not.
+    Forbidden,
+    /// It cannot be found out at the moment who asks.
+    AuthUnavailable,
+    /// There were more requests than may be.
+    Limited,
     /// No address of the upstream is known.
     NoServer,
     /// The upstream has as many requests as it may have.
@@ -58,6 +66,10 @@ impl Outcome {
         Self::Refused,
         Self::BadRequest,
         Self::Rejected,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::AuthUnavailable,
+        Self::Limited,
         Self::NoServer,
         Self::Overloaded,
         Self::BreakerOpen,
@@ -84,7 +96,16 @@ impl Outcome {
     /// Whether it did not, and not by its own fault.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        let own = matches!(self, Self::Refused | Self::BadRequest | Self::Rejected | Self::ClientGone);
+        let own = matches!(
+            self,
+            Self::Refused
+                | Self::BadRequest
+                | Self::Rejected
+                | Self::Unauthenticated
+                | Self::Forbidden
+                | Self::Limited
+                | Self::ClientGone
+        );
         !own && !self.is_success()
     }
 
@@ -113,6 +134,10 @@ impl Outcome {
             Self::Refused => "The decision refused it: no route, a bad path, a method or a target that is not allowed.",
             Self::BadRequest => "The client broke off, or sent what is not HTTP.",
             Self::Rejected => "The request breaks a rule of HTTP or a limit.",
+            Self::Unauthenticated => "The request did not prove who asks, or with credentials that are not good.",
+            Self::Forbidden => "Who asks is known, or from where, and the route is not open to them.",
+            Self::AuthUnavailable => "It could not be found out who asks: look at the identity service of the route.",
+            Self::Limited => "There were more requests than the route's `limit` allows.",
             Self::NoServer => "No address of the upstream is known: look at its endpoints and at name resolution.",
             Self::Overloaded => "The upstream had as many requests as its limit allows, and so had its queue.",
             Self::BreakerOpen => "Most requests to the upstream failed before, so that none was sent.",
@@ -141,6 +166,10 @@ impl Outcome {
             Self::Refused => "refused",
             Self::BadRequest => "bad_request",
             Self::Rejected => "rejected",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::AuthUnavailable => "auth_unavailable",
+            Self::Limited => "limited",
             Self::NoServer => "no_server",
             Self::Overloaded => "overloaded",
             Self::BreakerOpen => "breaker_open",
@@ -163,11 +192,19 @@ impl Outcome {
     #[must_use]
     pub fn error_status(self) -> Option<StatusCode> {
         match self {
-            Self::Forwarded | Self::Upgraded | Self::Answered | Self::Refused | Self::Rejected | Self::ClientGone => {
-                None
-            }
+            Self::Forwarded
+            | Self::Upgraded
+            | Self::Answered
+            | Self::Refused
+            | Self::Rejected
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::Limited
+            | Self::ClientGone => None,
             Self::BadRequest => Some(StatusCode::BAD_REQUEST),
-            Self::NoServer | Self::Overloaded | Self::BreakerOpen => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::NoServer | Self::Overloaded | Self::BreakerOpen | Self::AuthUnavailable => {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Self::AddressRefused => Some(StatusCode::FORBIDDEN),
             Self::Unresolved
             | Self::ConnectFailed

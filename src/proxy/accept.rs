@@ -63,6 +63,9 @@ pub(super) async fn accept(gateway: &Gateway, session: &mut Session, ctx: &mut C
         reject(rejections, session, ctx, rejection).await?;
         return Ok(true);
     }
+    if super::admit::admit(session, ctx).await? {
+        return Ok(true);
+    }
     if ctx.pace.is_some() && !session.is_body_empty() {
         ctx.asked = Some(Asked::of(session, &gateway.journal));
     }
@@ -192,8 +195,9 @@ async fn refuse_decided(session: &mut Session, ctx: &mut Context, refusal: &Refu
     });
     if let Refusal::MethodNotAllowed(methods) = refusal {
         let allow: Vec<&str> = methods.iter().map(Method::as_str).collect();
-        return super::finish::refuse_with(session, ctx, refusal.status(), &refusal.detail(), Some(&allow.join(", ")))
-            .await;
+        let allow = http::HeaderValue::from_str(&allow.join(", ")).map(|allow| (http::header::ALLOW, allow));
+        let extra: Vec<_> = allow.into_iter().collect();
+        return super::finish::refuse_with(session, ctx, refusal.status(), &refusal.detail(), &extra).await;
     }
     refuse(session, ctx, refusal.status(), &refusal.detail()).await
 }

@@ -14,11 +14,15 @@ use super::record::Asked;
 use crate::lifecycle::UnderWay;
 use crate::listen::{Connection, Pace};
 use crate::observe::{Outcome, RouteMetrics, TraceContext, new_request_id};
+use crate::route::asker::Asker;
 use crate::route::template::Values;
 use crate::snapshot::{Action, Admitted, Decision, Forward, Route, Snapshot, Verdict};
+use crate::step::auth::Proof;
 use crate::step::body::Pipeline;
 use crate::step::forwarded::Client;
 use crate::step::grpc_web::Call;
+use crate::step::identity::Identity;
+use crate::step::limit::Pass;
 
 /// The state of one request.
 pub struct Context {
@@ -58,6 +62,10 @@ pub struct Context {
     pub drop_body: bool,
     /// Its place on a route that limits requests.
     pub admitted: Option<Admitted>,
+    /// Who asks, where its route finds that out.
+    pub proof: Option<Box<Proof>>,
+    /// What it holds of its route's limits.
+    pub pass: Option<Box<Pass>>,
     /// How its body comes.
     pub arrival: Arrival,
     /// What it asks for, where it may be dropped before its end.
@@ -141,6 +149,8 @@ impl Context {
             grpc_web: None,
             drop_body: false,
             admitted: None,
+            proof: None,
+            pass: None,
             arrival: Arrival::default(),
             asked: None,
             counted: None,
@@ -154,6 +164,12 @@ impl Context {
     #[must_use]
     pub fn route(&self) -> Option<&Arc<Route>> {
         self.decision.as_ref()?.route.as_ref().map(|(route, _)| route)
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.proof.as_ref().map(|proof| &*proof.identity)
     }
 
     /// From now on its route counts what is known of it.
@@ -227,7 +243,8 @@ impl Context {
         let Action::Forward(forward) = &route.action else {
             return None;
         };
-        let values = Values { path: &decision.path, found, scheme: self.client.scheme, host: &self.host };
+        let identity = self.identity().map(|identity| identity as &dyn Asker);
+        let values = Values { path: &decision.path, found, scheme: self.client.scheme, host: &self.host, identity };
         Some((forward, values))
     }
 

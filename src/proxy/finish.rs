@@ -1,10 +1,8 @@
 //! finish: answers of Pylon's own, errors, and the record of each request.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY,
-};
-use http::{Method, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -56,16 +54,16 @@ pub(super) async fn write_answer(
 
 /// Answers with an error of Pylon's own.
 pub(super) async fn refuse(session: &mut Session, ctx: &mut Context, status: StatusCode, detail: &str) -> Result<()> {
-    refuse_with(session, ctx, status, detail, None).await
+    refuse_with(session, ctx, status, detail, &[]).await
 }
 
-/// Answers with an error of Pylon's own; `allow` is the list of methods of a 405.
+/// Answers with an error of Pylon's own; `extra` are headers that belong to it, such as `Allow` to a 405.
 pub(super) async fn refuse_with(
     session: &mut Session,
     ctx: &mut Context,
     status: StatusCode,
     detail: &str,
-    allow: Option<&str>,
+    extra: &[(HeaderName, HeaderValue)],
 ) -> Result<()> {
     let accept = session.req_header().text(&ACCEPT).unwrap_or_default();
     let none = ErrorPages::default();
@@ -75,8 +73,8 @@ pub(super) async fn refuse_with(
     header.insert_header(CONTENT_TYPE, page.media_type)?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
     header.insert_header(X_REQUEST_ID.clone(), ctx.request_id.clone())?;
-    if let Some(allow) = allow {
-        header.insert_header(ALLOW, allow)?;
+    for (name, value) in extra {
+        header.append_header(name.clone(), value.clone())?;
     }
     if let Some(after) = ctx.attempts.retry_after {
         header.insert_header(RETRY_AFTER, after.as_secs().max(1).to_string())?;

@@ -36,6 +36,7 @@ pub(super) async fn forward(session: &mut Session, request: &mut RequestHeader, 
             request_id: ctx.request_id.clone(),
             traceparent: ctx.trace.header(ctx.attempts.made()),
             traced_by_client: ctx.trace.parent.is_some(),
+            identity: ctx.identity(),
         };
         forward.outward(request, outward);
     }

@@ -1,8 +1,9 @@
-//! The way of a request: accept → route → choose a server → forward → relay → adapt → record.
+//! The way of a request: accept → route → identify → limit → choose a server → forward → relay → adapt → record.
 //!
 //! This file is its table of contents: Pingora's phases, each a call into the file that does the work.
 
 mod accept;
+mod admit;
 mod attempts;
 mod connect;
 mod context;
@@ -26,6 +27,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::instance::Registry;
 use crate::lifecycle::Lifecycle;
 use crate::listen::Listeners;
 use crate::observe::Metrics;
@@ -41,6 +43,8 @@ pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The addresses that clients connect to.
     pub listeners: Arc<Listeners>,
+    /// The instances that are registered.
+    pub instances: Arc<Registry>,
     /// Looks up the names of dynamic targets.
     pub resolver: Resolver,
     /// What is counted.
@@ -140,6 +144,9 @@ impl ProxyHttp for Gateway {
         }
         if self.lifecycle.is_leaving() {
             session.set_keepalive(None);
+        }
+        if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            admit::respond(response, ctx);
         }
         respond::fit_to_client(session, response, ctx);
         Ok(())

@@ -3,6 +3,7 @@
 //! Nothing here does I/O; all of it is compiled when a configuration is loaded.
 
 pub mod allow;
+pub mod asker;
 pub mod host;
 mod path;
 mod pattern;

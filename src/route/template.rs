@@ -7,12 +7,14 @@
 //! {public_host}      the host that the client named, with its port
 //! {prefix}           the part of the path before the rest
 //! {authority:NAME}   `host:port` of the first endpoint of an upstream
+//! {user} {name} {mail} {groups} {claim:NAME}   who asks, where a route finds that out
 //! $1                 a group of a regular expression, in replacements
 //! {{  }}  $$         a brace, a dollar
 //! ```
 
 use std::fmt::Write as _;
 
+use super::asker::{Asker, Who};
 use super::table::{Capture, Match};
 
 /// A template that has been checked.
@@ -38,6 +40,8 @@ pub enum Piece {
     Prefix,
     /// A group of a regular expression.
     Group(usize),
+    /// Something about who asks.
+    Who(Who),
 }
 
 /// What a template may refer to.
@@ -51,6 +55,8 @@ pub struct Vocabulary<'a> {
     pub groups: Option<usize>,
     /// The authority of an upstream by name.
     pub authority: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether it is known who asks.
+    pub asker: bool,
 }
 
 /// What a template is filled in with.
@@ -64,6 +70,8 @@ pub struct Values<'a> {
     pub scheme: &'a str,
     /// The authority that the client named.
     pub host: &'a str,
+    /// Who asks, where that is known.
+    pub identity: Option<&'a dyn Asker>,
 }
 
 impl<'a> Values<'a> {
@@ -169,6 +177,27 @@ impl Template {
         }
     }
 
+    /// The filled-in text; `None` where something about who asks is not known.
+    #[must_use]
+    pub fn render_whole(&self, values: &Values<'_>) -> Option<String> {
+        let known = |piece: &Piece| match piece {
+            Piece::Who(who) => values.identity.is_some_and(|asker| asker.tell(who).is_some()),
+            _ => true,
+        };
+        if !self.pieces.iter().all(known) {
+            return None;
+        }
+        let mut out = String::new();
+        self.render(values, &mut out);
+        Some(out)
+    }
+
+    /// Whether it says something about who asks.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Who(_)))
+    }
+
     /// The filled-in text without a rest at its end.
     #[must_use]
     pub fn render_before_rest(&self, values: &Values<'_>) -> String {
@@ -189,6 +218,11 @@ pub fn render_piece(piece: &Piece, values: &Values<'_>, out: &mut String) {
         Piece::Scheme => out.push_str(values.scheme),
         Piece::Host => out.push_str(values.host),
         Piece::Prefix => out.push_str(values.prefix()),
+        Piece::Who(who) => {
+            if let Some(text) = values.identity.and_then(|asker| asker.tell(who)) {
+                out.push_str(&text);
+            }
+        }
         Piece::Group(_) => {}
     }
 }
@@ -227,6 +261,9 @@ fn special(here: &str, whole: &str, vocabulary: &Vocabulary<'_>) -> Result<(Piec
         _ => {
             if let Some(index) = vocabulary.captures.iter().position(|c| c == name) {
                 return named(Piece::Capture(index));
+            }
+            if let Some(who) = Who::named(name).filter(|_| vocabulary.asker) {
+                return named(Piece::Who(who));
             }
             if let Some(upstream) = name.strip_prefix("authority:") {
                 return match (vocabulary.authority)(upstream) {
@@ -274,6 +311,9 @@ fn unknown(name: &str, whole: &str, vocabulary: &Vocabulary<'_>) -> String {
     if vocabulary.rest {
         known.push_str(", `{**}`");
     }
+    if vocabulary.asker {
+        known.push_str(", `{user}`, `{name}`, `{mail}`, `{groups}`, `{claim:NAME}`");
+    }
     format!("`{{{name}}}` in `{whole}` is not known; there are {known}; write `{{{{` for a brace")
 }
 
@@ -290,6 +330,7 @@ mod tests {
                 rest: true,
                 groups: None,
                 authority: &|name| (name == "yarn").then(|| "10.0.0.1:8088".to_owned()),
+                asker: false,
             },
         )?;
         let found = Match {
@@ -298,7 +339,7 @@ mod tests {
             captures: [Capture::Range(1, 2), Capture::Range(3, 5)].into_iter().collect(),
             rest: 5,
         };
-        let values = Values { path, found: &found, scheme: "https", host: "public:1" };
+        let values = Values { path, found: &found, scheme: "https", host: "public:1", identity: None };
         let mut out = String::new();
         template.render(&values, &mut out);
         Ok(out)
@@ -322,7 +363,7 @@ mod tests {
 
     #[test]
     fn groups_are_counted() {
-        let vocabulary = Vocabulary { captures: &[], rest: false, groups: Some(1), authority: &|_| None };
+        let vocabulary = Vocabulary { captures: &[], rest: false, groups: Some(1), authority: &|_| None, asker: false };
         let template = Template::parse("a$1$$1", &vocabulary).unwrap();
         assert_eq!(template.pieces(), [Piece::Text("a".into()), Piece::Group(1), Piece::Text("$1".into())]);
         assert!(Template::parse("$2", &vocabulary).is_err());

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::entrance::Around;
 use super::steps::{self, RouteScope};
-use super::{Action, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
+use super::{Action, Entrance, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
 use crate::config::{Entry, KeyPath, Loaded, Report, RouteLog, RouteSpec};
 use crate::observe::{Logged, Metrics, RouteInfo};
 use crate::route::public::{Mount, Via};
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
 use crate::step::forwarded::TrustedProxies;
+use crate::step::identity::{IdentityHeaders, Reserved};
+use crate::step::shared::Shared;
 use crate::upstream::Upstream;
 
 /// Compiles a configuration. Nothing is started, looked up or connected; pools that stay the same are carried over.
@@ -20,13 +23,17 @@ use crate::upstream::Upstream;
 pub fn compile(loaded: &Loaded, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Report> {
     let mut report = Report::default();
     let upstreams = compile_upstreams(loaded, previous, &mut report);
-    let routes = compile_routes(loaded, &upstreams, metrics, &mut report);
+    let shared = Shared::default();
+    let around = Around { shared: &shared, before: previous.map(Snapshot::shared), metrics };
+    let routes = compile_routes(loaded, &upstreams, around, &mut report);
     let tables = build_tables(loaded, &routes, &mut report);
     let snapshot = Snapshot {
         generation: previous.map_or(1, |p| p.generation + 1),
         hash: loaded.hash.clone(),
         left_out: loaded.left_out.clone(),
         mounts: mounts(&routes).into(),
+        reserved: reserved(&routes),
+        shared,
         routes: routes.into_iter().map(Arc::new).collect(),
         upstreams: upstreams.into_values().collect(),
         tables,
@@ -62,7 +69,8 @@ fn compile_upstreams(loaded: &Loaded, previous: Option<&Snapshot>, report: &mut 
     pools
 }
 
-fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report: &mut Report) -> Vec<Route> {
+fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report: &mut Report) -> Vec<Route> {
+    let metrics = around.metrics;
     let mut matchers: Vec<Matcher> = Vec::new();
     for entry in &loaded.routes {
         matchers.push(compile_matcher(loaded, entry, report));
@@ -74,12 +82,14 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
         let action = steps::compile_action(&scope, report);
         let errors = steps::compile_errors(&scope, report);
-        if let (Some(action), Some(errors)) = (action, errors) {
+        let entrance = super::entrance::compile(&scope, around, report);
+        if let (Some(action), Some(errors), Some(entrance)) = (action, errors, entrance) {
             routes.push(Route {
                 name: entry.value.name.clone(),
                 matcher,
                 listeners: entry.value.listeners.clone(),
-                info: info(&entry.value.name, &action, entry.value.access_log),
+                info: info(&entry.value.name, &entrance, &action, entry.value.access_log),
+                entry: entrance,
                 action,
                 errors,
                 limits: RouteLimits::new(&entry.value.limits, &entry.value.name, metrics),
@@ -94,10 +104,10 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, metrics: &Metrics, report:
 }
 
 /// What records tell of a route.
-fn info(name: &str, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
+fn info(name: &str, entrance: &Entrance, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
     Arc::new(RouteInfo {
         name: name.to_owned(),
-        steps: action.steps(),
+        steps: [entrance.steps(), action.steps()].concat(),
         upstream: action.upstream().map(|upstream| upstream.name.clone()),
         logged: log
             .map(|RouteLog(share)| share.map_or(Logged::None, |share| Logged::Share(crate::config::of_all(share)))),
@@ -214,7 +224,8 @@ fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
             headers: Vec::new(),
         },
         listeners: Vec::new(),
-        info: info("healthz", &Action::Answer(Answer::health()), None),
+        info: info("healthz", &Entrance::default(), &Action::Answer(Answer::health()), None),
+        entry: Entrance::default(),
         action: Action::Answer(Answer::health()),
         errors: crate::step::errors::ErrorPages::default(),
         limits: RouteLimits::new(&crate::config::RouteLimitsSpec::default(), "healthz", metrics),
@@ -305,6 +316,15 @@ fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, S
             _ => None,
         },
     }
+}
+
+/// The names under which some route tells who asks.
+fn reserved(routes: &[Route]) -> Reserved {
+    let headers = routes.iter().filter_map(|route| match &route.action {
+        Action::Forward(forward) => Some(&forward.identity),
+        _ => None,
+    });
+    Reserved::new(headers.flat_map(IdentityHeaders::names))
 }
 
 /// The path of a key below a route.

@@ -129,7 +129,7 @@ impl Decision {
     /// What templates are filled in with.
     #[must_use]
     pub fn values<'a>(&'a self, found: &'a Match, request: &Request<'a>) -> Values<'a> {
-        Values { path: &self.path, found, scheme: request.scheme, host: request.host }
+        Values { path: &self.path, found, scheme: request.scheme, host: request.host, identity: None }
     }
 }
 
@@ -160,7 +160,8 @@ impl Snapshot {
             return Decision { route: None, path: path.as_str().to_owned(), verdict };
         };
         let route = Arc::clone(&self.routes[found.route]);
-        let values = Values { path: path.as_str(), found: &found, scheme: request.scheme, host: request.host };
+        let values =
+            Values { path: path.as_str(), found: &found, scheme: request.scheme, host: request.host, identity: None };
         let verdict = verdict(&route, request, &values, path.is_changed());
         Decision { path: path.as_str().to_owned(), route: Some((route, found)), verdict }
     }

@@ -2,6 +2,7 @@
 
 mod compile;
 mod decide;
+mod entrance;
 mod limits;
 mod outward;
 mod patience;
@@ -16,6 +17,8 @@ use crate::config::LeftOut;
 use crate::route::RouteTable;
 use crate::route::public::Mount;
 use crate::step::forwarded::TrustedProxies;
+use crate::step::identity::Reserved;
+use crate::step::shared::Shared;
 use crate::upstream::Upstream;
 
 pub use compile::compile;
@@ -23,7 +26,7 @@ pub use decide::{Decision, Forwarding, Refusal, Request, Target, Verdict, path_o
 pub use limits::{Admitted, BODY_START, DRAIN_RATE, DRAIN_TIME, RouteLimits};
 pub use outward::{Outward, Prefix};
 pub use patience::{Retry, Timeouts};
-pub use route::{Action, Forward, HostHeader, Route, TargetRule};
+pub use route::{Action, Entrance, Forward, HostHeader, Route, TargetRule};
 pub use trace::Trace;
 
 /// A compiled configuration.
@@ -40,6 +43,8 @@ pub struct Snapshot {
     pub(crate) tables: Tables,
     pub(crate) mounts: Arc<[Mount]>,
     pub(crate) trusted: TrustedProxies,
+    pub(crate) reserved: Reserved,
+    pub(crate) shared: Shared,
 }
 
 /// The routes of each listener.
@@ -73,6 +78,18 @@ impl Snapshot {
     #[must_use]
     pub fn trusted(&self) -> &TrustedProxies {
         &self.trusted
+    }
+
+    /// The headers that tell who asks: what clients send under their names does not pass.
+    #[must_use]
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
+    /// What its steps keep.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The mounts of all routes, for the way back from upstream URLs.

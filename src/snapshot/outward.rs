@@ -12,6 +12,7 @@ use crate::step::Headers;
 use crate::step::compress::Compress;
 use crate::step::forwarded::{self, Client};
 use crate::step::grpc_web::Call;
+use crate::step::identity::Identity;
 
 /// The public prefix that an upstream does not see, for each path pattern of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Outward<'a> {
     pub traceparent: HeaderValue,
     /// Whether the trace is one that the client told of, and is believed.
     pub traced_by_client: bool,
+    /// Who asks, where the route finds that out.
+    pub identity: Option<&'a Identity>,
 }
 
 impl Outward<'_> {
@@ -103,6 +106,7 @@ impl Forward {
         if self.grpc_web {
             Call::outward(headers);
         }
+        self.identity.apply(headers, &outward.values, outward.identity);
         self.request_headers.apply(headers, &outward.values);
     }
 

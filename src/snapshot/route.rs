@@ -9,13 +9,17 @@ use super::patience::{Retry, Timeouts};
 use crate::observe::{RouteInfo, RouteMetrics};
 use crate::route::Matcher;
 use crate::route::template::Template;
+use crate::step::access::Access;
 use crate::step::adapt::Adapt;
 use crate::step::answer::Answer;
+use crate::step::auth::Gate;
 use crate::step::compress::Compress;
 use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
 use crate::step::headers::HeaderEdits;
+use crate::step::identity::IdentityHeaders;
+use crate::step::limit::Limits;
 use crate::step::redirect::Redirect;
 use crate::step::substitute::Substitute;
 use crate::upstream::Upstream;
@@ -29,6 +33,8 @@ pub struct Route {
     pub matcher: Matcher,
     /// The listeners that it is served on; empty for all that are not dedicated.
     pub listeners: Vec<String>,
+    /// What must hold before it does anything.
+    pub entry: Entrance,
     /// What it does.
     pub action: Action,
     /// Bodies of Pylon's own errors.
@@ -41,6 +47,35 @@ pub struct Route {
     pub info: Arc<RouteInfo>,
     /// Its metrics, resolved.
     pub metrics: RouteMetrics,
+}
+
+/// What must hold before a route does anything.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    /// Which addresses may pass.
+    pub access: Option<Access>,
+    /// Who may pass.
+    pub gate: Option<Gate>,
+    /// How often.
+    pub limits: Option<Limits>,
+}
+
+impl Entrance {
+    /// Whether anything must hold.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.access.is_none() && self.gate.is_none() && self.limits.is_none()
+    }
+
+    /// The steps that are switched on, in the order in which they run.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&'static str> {
+        let mut steps = Vec::new();
+        steps.extend(self.access.as_ref().map(|_| "access"));
+        steps.extend(self.gate.iter().flat_map(Gate::keys));
+        steps.extend(self.limits.as_ref().map(|_| "limit"));
+        steps
+    }
 }
 
 /// What a route does with a request.
@@ -95,6 +130,8 @@ pub struct Forward {
     pub timeouts: Timeouts,
     /// When it is tried again.
     pub retry: Retry,
+    /// Headers that tell who asks.
+    pub identity: IdentityHeaders,
     /// Changes of request headers.
     pub request_headers: HeaderEdits,
     /// Changes of response headers.
@@ -119,6 +156,7 @@ impl Forward {
             ("forwarded headers", true),
             ("rewrite", self.rewrite.is_some()),
             ("raw target", self.raw_target),
+            ("identity", self.identity.names().next().is_some()),
             ("request headers", !self.request_headers.is_empty()),
             ("response headers", !self.response_headers.is_empty()),
             ("adapt location", self.adapt.location),

@@ -19,6 +19,7 @@ use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
 use crate::step::headers::HeaderEdits;
+use crate::step::identity::IdentityHeaders;
 use crate::step::redirect::{Redirect, is_redirect};
 use crate::step::substitute::Substitute;
 use crate::upstream::Upstream;
@@ -33,17 +34,18 @@ pub(super) struct RouteScope<'a> {
 }
 
 impl RouteScope<'_> {
-    fn report(&self, report: &mut Report, keys: &[&str], message: impl Into<String>) {
+    pub(super) fn report(&self, report: &mut Report, keys: &[&str], message: impl Into<String>) {
         report.push(self.loaded.problem(self.entry, keys, message));
     }
 
     fn vocabulary<'v>(&'v self, authority: &'v dyn Fn(&str) -> Option<String>) -> Vocabulary<'v> {
         let first = self.matcher.paths.first();
         Vocabulary {
-            captures: first.map_or(&[], |pattern| pattern.names()),
+            captures: first.map_or(&[][..], |pattern| pattern.names()),
             rest: first.is_some_and(crate::route::PathPattern::has_rest),
             groups: None,
             authority,
+            asker: !self.entry.value.auth.is_empty(),
         }
     }
 
@@ -172,6 +174,8 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
             })
             .ok()
     };
+    let named = spec.identity.iter().map(|(name, value)| (name, &**value));
+    let identity = super::entrance::keep(scope, report, "identity", IdentityHeaders::compile(named, vocabulary));
     let request_headers = edits(report, "request", &spec.headers.request);
     let response_headers = edits(report, "response", &spec.headers.response);
     let adapt = compile_adapt(scope, rewrite.as_ref(), report);
@@ -205,6 +209,7 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
         host: host?,
         timeouts,
         retry,
+        identity: identity?,
         request_headers: request_headers?,
         response_headers: response_headers?,
         adapt,

@@ -60,7 +60,8 @@ impl HeaderEdits {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
-    /// Applies the changes. A filled-in value that cannot stand in a header is left out.
+    /// Applies the changes. A header whose value cannot be filled in, or cannot stand in a header, is
+    /// left out.
     pub fn apply(&self, headers: &mut dyn Headers, values: &Values<'_>) {
         for name in &self.remove {
             headers.remove(name);
@@ -69,8 +70,9 @@ impl HeaderEdits {
             for alike in look_alikes(headers, name) {
                 headers.remove(&alike);
             }
-            if let Some(value) = value.render(values) {
-                headers.set(name, value);
+            match value.render(values) {
+                Some(value) => headers.set(name, value),
+                None => headers.remove(name),
             }
         }
         for (name, value) in &self.add {
@@ -96,20 +98,21 @@ impl Value {
     fn render(&self, values: &Values<'_>) -> Option<HeaderValue> {
         match self {
             Self::Fixed(value) => Some(value.clone()),
-            Self::Template(template) => {
-                let mut text = String::new();
-                template.render(values, &mut text);
-                HeaderValue::from_str(&text).ok()
-            }
+            Self::Template(template) => HeaderValue::from_str(&template.render_whole(values)?).ok(),
         }
     }
+}
+
+/// Whether a header belongs to the connection or to the framing of a message.
+pub(super) fn is_of_the_message(name: &HeaderName) -> bool {
+    [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
 }
 
 fn compile_value(name: &HeaderName, text: &str, vocabulary: &Vocabulary<'_>) -> Result<Value, String> {
     if *name == HOST {
         return Err("`Host` is set with `host_header`; move it there".to_owned());
     }
-    if [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name) {
+    if is_of_the_message(name) {
         return Err(format!("`{name}` belongs to the connection, not to the message; leave it out"));
     }
     let template = Template::parse(text, vocabulary)?;

@@ -1,8 +1,10 @@
 //! The steps that a route can switch on: one file each, with its compiled form and what it does to a request, a
 //! response or a body. They see headers through [`Headers`] and never a session, so they run without sockets.
 
+pub mod access;
 pub mod adapt;
 pub mod answer;
+pub mod auth;
 pub mod body;
 pub mod compress;
 pub mod dynamic;
@@ -11,10 +13,38 @@ pub mod etag;
 pub mod forwarded;
 pub mod grpc_web;
 pub mod headers;
+pub mod identity;
+pub mod limit;
 pub mod redirect;
+pub mod shared;
 pub mod substitute;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::KeyPath;
+
+/// A mistake in a step: where below its key, and what to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its place.
+    pub path: KeyPath,
+    /// What is wrong, and the cure. It never holds a secret.
+    pub message: String,
+}
+
+impl Mistake {
+    /// A mistake at a place.
+    #[must_use]
+    pub fn new(path: KeyPath, message: impl Into<String>) -> Self {
+        Self { path, message: message.into() }
+    }
+
+    /// A mistake at a key of the step.
+    #[must_use]
+    pub fn at(key: &str, message: impl Into<String>) -> Self {
+        Self::new(KeyPath::root().then(key), message)
+    }
+}
 
 /// What a step sees of a header section.
 pub trait Headers {

@@ -1,0 +1,65 @@
+//! Compiles what must hold before a route does anything: `access`, `auth` with `require`, and `limit`.
+
+use super::route::Entrance;
+use super::steps::RouteScope;
+use crate::config::{KeyPath, Report};
+use crate::observe::Metrics;
+use crate::step::Mistake;
+use crate::step::access::Access;
+use crate::step::auth::{AuthScope, Gate};
+use crate::step::identity::Require;
+use crate::step::limit::Limits;
+use crate::step::shared::Shared;
+
+/// What steps can refer to beyond their route.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) before: Option<&'a Shared>,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// Compiles what must hold before a route does anything; `None` when a problem was reported.
+pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Report) -> Option<Entrance> {
+    let spec = &scope.entry.value;
+    let file = |path: &str| scope.loaded.resolve_path(scope.entry.document, path);
+    let captures = scope.matcher.paths.first().map_or(&[][..], |pattern| pattern.names());
+    let within =
+        AuthScope { file: &file, shared: around.shared, before: around.before, metrics: around.metrics, captures };
+    let before = report.len();
+    let ways: Vec<_> = spec.auth.iter().collect();
+    for (key, set) in [("require", spec.require.is_some()), ("identity", !spec.identity.is_empty())] {
+        if ways.is_empty() && set {
+            let message = format!("`{key}` is about who asks, which nothing here finds out; add `auth`");
+            scope.report(report, &[key], message);
+        }
+    }
+    let gate = if ways.is_empty() {
+        None
+    } else {
+        let require = spec.require.as_ref().map(Require::compile).unwrap_or_default();
+        keep(scope, report, "auth", Gate::compile(&ways, require, &within))
+    };
+    let limits: Vec<_> = spec.limit.iter().collect();
+    let limits = if limits.is_empty() {
+        None
+    } else {
+        keep(scope, report, "limit", Limits::compile(&limits, &spec.name, &within))
+    };
+    let access = spec.access.as_ref().map(Access::compile);
+    (report.len() == before).then_some(Entrance { access, gate, limits })
+}
+
+/// What a step became, or its mistakes into the report.
+pub(super) fn keep<T>(
+    scope: &RouteScope<'_>,
+    report: &mut Report,
+    key: &str,
+    compiled: Result<T, Vec<Mistake>>,
+) -> Option<T> {
+    let problem = |mistake: Mistake| {
+        let at: KeyPath = scope.entry.at.then(key).join(&mistake.path);
+        scope.loaded.problem_at(scope.entry.document, at, mistake.message)
+    };
+    compiled.map_err(|mistakes| mistakes.into_iter().for_each(|mistake| report.push(problem(mistake)))).ok()
+}

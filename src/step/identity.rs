@@ -1,0 +1,294 @@
+//! Who asks: what an `auth` step found out, `require` on it, and the headers that tell the upstream.
+//!
+//! ```yaml
+//!   require: { groups: [staff, admins] }
+//!   identity:
+//!     REMOTE_USER: "{user}"
+//!     X-Forwarded-Email: "{mail}"
+//!     AUTHORIZE_MEMBEROF: { each_group: "CN={group}", separator: ";" }
+//! ```
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::{Headers, Mistake};
+use crate::config::{IdentityHeaderSpec, KeyPath, RequireSpec};
+use crate::route::asker::{Asker, Who};
+use crate::route::template::{Template, Values, Vocabulary};
+
+/// Who asks, proven.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Identity {
+    /// The name that they sign in with; never empty.
+    pub user: String,
+    /// Their name among people.
+    pub name: Option<String>,
+    /// Their mail address.
+    pub mail: Option<String>,
+    /// The groups that they belong to.
+    pub groups: Vec<String>,
+    /// What else is known.
+    pub claims: Map<String, Value>,
+    /// The step that proved it, as its key is called.
+    pub by: &'static str,
+}
+
+impl Identity {
+    /// Somebody of whom nothing but the name is known.
+    #[must_use]
+    pub fn of(user: impl Into<String>, by: &'static str) -> Self {
+        Self { user: user.into(), by, ..Self::default() }
+    }
+
+    /// A claim: that of this very name, or the one that a path with dots leads to (`realm_access.roles`).
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name).or_else(|| {
+            let mut parts = name.split('.');
+            let first = self.claims.get(parts.next()?)?;
+            parts.try_fold(first, |value, part| value.get(part))
+        })
+    }
+
+    /// A claim as text: as it is where it is text, as JSON writes it where it is a number or a flag, the items of a list
+    /// separated by commas.
+    #[must_use]
+    pub fn claim_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.claim(name)? {
+            Value::Array(items) => Some(items.iter().filter_map(text_of).collect::<Vec<_>>().join(",").into()),
+            value => text_of(value),
+        }
+    }
+}
+
+impl Asker for Identity {
+    fn tell(&self, who: &Who) -> Option<Cow<'_, str>> {
+        match who {
+            Who::User => Some(self.user.as_str().into()),
+            Who::Name => self.name.as_deref().map(Into::into),
+            Who::Mail => self.mail.as_deref().map(Into::into),
+            Who::Groups => Some(self.groups.join(",").into()),
+            Who::Claim(name) => self.claim_text(name),
+        }
+    }
+}
+
+/// The text of a value that is neither a list nor a mapping.
+#[must_use]
+pub fn text_of(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string().into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Who of those that proved who they are may pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Require {
+    users: Vec<String>,
+    groups: Vec<String>,
+    claims: Vec<(String, Vec<String>)>,
+}
+
+impl Require {
+    /// Takes the step over; nothing in it can be wrong.
+    #[must_use]
+    pub fn compile(spec: &RequireSpec) -> Self {
+        Self {
+            users: spec.users.iter().cloned().collect(),
+            groups: spec.groups.iter().cloned().collect(),
+            claims: spec.claims.iter().map(|(name, wanted)| (name.clone(), wanted.iter().cloned().collect())).collect(),
+        }
+    }
+
+    /// Whether somebody may pass.
+    ///
+    /// # Errors
+    /// What is missing, for the log.
+    pub fn check(&self, identity: &Identity) -> Result<(), String> {
+        if !self.users.is_empty() && !self.users.contains(&identity.user) {
+            return Err(format!("`{}` is none of the users that may pass", identity.user));
+        }
+        if !self.groups.is_empty() && !identity.groups.iter().any(|group| self.groups.contains(group)) {
+            return Err(format!("`{}` is in none of the groups that may pass", identity.user));
+        }
+        let fits = |wanted: &[String], value: &Value| match value {
+            Value::Array(items) => items.iter().filter_map(text_of).any(|item| wanted.iter().any(|one| *one == item)),
+            value => text_of(value).is_some_and(|text| wanted.iter().any(|one| *one == text)),
+        };
+        let missing =
+            self.claims.iter().find(|(name, wanted)| !identity.claim(name).is_some_and(|value| fits(wanted, value)));
+        match missing {
+            Some((name, _)) => Err(format!("`{}` does not have the claim `{name}` that is required", identity.user)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Headers that tell the upstream who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    headers: Vec<(HeaderName, Told)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Value(Template),
+    /// Before and after the name of each group, and between them.
+    EachGroup(String, String, String),
+}
+
+impl IdentityHeaders {
+    /// Checks the step.
+    ///
+    /// # Errors
+    /// All mistakes, each below the key.
+    pub fn compile<'s>(
+        spec: impl Iterator<Item = (&'s crate::config::value::HeaderName, &'s IdentityHeaderSpec)>,
+        vocabulary: &Vocabulary<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let (mut headers, mut mistakes) = (Vec::new(), Vec::new());
+        for (name, spec) in spec {
+            let at = KeyPath::root().then(name.to_string());
+            if super::headers::is_of_the_message(name.get()) {
+                mistakes.push(Mistake::new(at, format!("`{name}` cannot tell who asks; choose another name")));
+                continue;
+            }
+            match told(spec, vocabulary) {
+                Ok(told) => headers.push((name.get().clone(), told)),
+                Err((key, message)) => mistakes.push(Mistake::new(at.then(key), message)),
+            }
+        }
+        if mistakes.is_empty() { Ok(Self { headers }) } else { Err(mistakes) }
+    }
+
+    /// The names, under which nothing that a client sends may pass.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+
+    /// Tells who asks. What a client sent under these names is gone already.
+    pub fn apply(&self, headers: &mut dyn Headers, values: &Values<'_>, identity: Option<&Identity>) {
+        for (name, told) in &self.headers {
+            let text = match told {
+                Told::Value(template) => template.render_whole(values),
+                Told::EachGroup(before, after, separator) => identity.map(|identity| {
+                    let each = identity.groups.iter().map(|group| format!("{before}{group}{after}"));
+                    each.collect::<Vec<_>>().join(separator)
+                }),
+            };
+            if let Some(text) = text {
+                headers.set_text(name, &text);
+            }
+        }
+    }
+}
+
+fn told(spec: &IdentityHeaderSpec, vocabulary: &Vocabulary<'_>) -> Result<Told, (&'static str, String)> {
+    match (&spec.value, &spec.each_group) {
+        (Some(text), None) => Template::parse(text, vocabulary).map(Told::Value).map_err(|message| ("value", message)),
+        (None, Some(text)) => match text.split_once("{group}") {
+            Some((before, after)) => {
+                let separator = spec.separator.clone().unwrap_or_else(|| ",".to_owned());
+                Ok(Told::EachGroup(before.to_owned(), after.to_owned(), separator))
+            }
+            None => Err(("each_group", format!("`{text}` does not hold `{{group}}`; write it where the name goes"))),
+        },
+        (Some(_), Some(_)) => Err(("each_group", "`value` is there as well; keep one of them".to_owned())),
+        (None, None) => Err(("value", "it is missing; write a template such as `{user}`".to_owned())),
+    }
+}
+
+/// All names under which routes tell who asks: what a client sends under them, or under a name that a server takes for one of
+/// them, passes on no route.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// With `_` read as `-`, sorted.
+    names: Vec<String>,
+}
+
+impl Reserved {
+    /// Reserves names.
+    #[must_use]
+    pub fn new<'n>(names: impl Iterator<Item = &'n HeaderName>) -> Self {
+        let mut names: Vec<String> = names.map(|name| name.as_str().replace('_', "-")).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self { names }
+    }
+
+    /// Removes what is reserved.
+    pub fn clean(&self, headers: &mut dyn Headers) {
+        if self.names.is_empty() {
+            return;
+        }
+        let found: Vec<HeaderName> = headers.map().keys().filter(|name| self.has(name.as_str())).cloned().collect();
+        for name in &found {
+            headers.remove(name);
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let read = |b: u8| if b == b'_' { b'-' } else { b };
+        self.names.iter().any(|one| one.len() == name.len() && name.bytes().map(read).eq(one.bytes()))
+    }
+}
+
+/// A header value, where the text can be one.
+#[must_use]
+pub fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(text.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn somebody() -> Identity {
+        let claims = json!({"realm": {"roles": ["a", "b"]}, "n": 7, "a.b": "exact"});
+        Identity {
+            user: "ann".to_owned(),
+            groups: vec!["staff".to_owned(), "dev".to_owned()],
+            claims: claims.as_object().cloned().unwrap_or_default(),
+            ..Identity::of("ann", "basic")
+        }
+    }
+
+    #[test]
+    fn claims_are_found_by_name_and_by_path() {
+        let ann = somebody();
+        assert_eq!(ann.claim_text("realm.roles").as_deref(), Some("a,b"));
+        assert_eq!(ann.claim_text("n").as_deref(), Some("7"));
+        assert_eq!(ann.claim_text("a.b").as_deref(), Some("exact"));
+        assert_eq!(ann.claim_text("realm"), None);
+    }
+
+    #[test]
+    fn everything_that_is_required_must_hold() {
+        let spec = |text: &str| Require::compile(&serde_yaml::from_str(text).unwrap());
+        for good in ["{}", "groups: dev", "users: [bob, ann]", "claims: { realm.roles: [b, c], n: '7' }"] {
+            assert_eq!(spec(good).check(&somebody()), Ok(()), "{good}");
+        }
+        for bad in ["groups: root", "users: bob", "claims: { realm.roles: c }", "{ groups: dev, claims: { x: '' } }"] {
+            assert!(spec(bad).check(&somebody()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_could_take_for_a_reserved_name_is_removed() {
+        let name = HeaderName::from_static("remote_user");
+        let reserved = Reserved::new([&name].into_iter());
+        let mut headers = HeaderMap::new();
+        for name in ["remote_user", "remote-user", "x-remote-user"] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("eve"));
+        }
+        reserved.clean(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-remote-user"]);
+    }
+}
