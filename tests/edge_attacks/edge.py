@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -112,21 +113,29 @@ def accepted(config, file, binary=BINARY):
         left_out += unknown
 
 
+def end_of(text):
+    """An address and port as /proc/net/tcp writes them."""
+    address, port = text.split(":")
+    return socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder)), int(port, 16)
+
+
 class Sockets:
-    """The TCP connections of this machine that a process still holds, as pairs of ports: local, remote."""
+    """The TCP connections of this machine that a process still holds, as pairs of ends: local, remote.
+
+    An end is an address and a port: clients with addresses of their own may well have the same port."""
 
     def __init__(self):
         self.pairs = set()
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[9] != "0" and fields[3] != "0A":  # no inode: nobody holds it any more; 0A: it listens
-                self.pairs.add(tuple(int(end.split(":")[1], 16) for end in fields[1:3]))
+                self.pairs.add((end_of(fields[1]), end_of(fields[2])))
 
     def of(self, ports):
-        return [pair for pair in self.pairs if pair[0] in ports]
+        return [pair for pair in self.pairs if pair[0][1] in ports]
 
     def to(self, port):
-        return [pair for pair in self.pairs if pair[1] == port]
+        return [pair for pair in self.pairs if pair[1][1] == port]
 
 
 class Edge(Program):
@@ -181,7 +190,7 @@ class Edge(Program):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def clients(self):
-        """Connections of clients that it holds, as pairs of ports."""
+        """Connections of clients that it holds, as pairs of ends."""
         return Sockets().of(self.ports.values())
 
     def ask_admin(self, path):
