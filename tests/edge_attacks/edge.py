@@ -23,6 +23,8 @@ MIB = 1 << 20
 # The times of the proxy in these tests, in seconds.
 PROXY_HEADER = HANDSHAKE = HEADER = 1
 KEEP_ALIVE = H2_IDLE = BODY_IDLE = DRAIN_GRACE = 2
+# Of one that reads nothing: once for what its machine takes into its buffers, once for nothing; each is seen by the second.
+DRAIN = 2 * (DRAIN_GRACE + 1)
 BODY_GRACE = 5  # the longest that a slow body may go on before its average counts
 SLACK = 3  # for a busy machine
 
