@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 import strict
-from origins import bound
+from processes import bound
 
 
 @dataclass

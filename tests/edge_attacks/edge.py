@@ -14,8 +14,7 @@ import urllib.request
 
 import trustme
 
-from origins import unused_port
-from processes import BINARY, Program, answers, wait_until
+from processes import BINARY, Program, answers, free_port, wait_until
 
 HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
@@ -66,7 +65,7 @@ class Certificate:
 
 class Origin(Program):
     def __init__(self, directory):
-        self.port = unused_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         command = [sys.executable, HERE / "origin_server.py", self.port]
         super().__init__(command, directory, ready=answers(f"http://{self.address}/counts"))
@@ -147,8 +146,8 @@ class Edge(Program):
 
     def __init__(self, directory, origin, certificate, *, limits=None, files=None):
         self.origin, self.certificate = origin, certificate
-        self.ports = {kind: unused_port() for kind in ("plain", "tls", "proxied", "proxied_tls")}
-        self.admin = f"127.0.0.1:{unused_port()}"
+        self.ports = {kind: free_port() for kind in ("plain", "tls", "proxied", "proxied_tls")}
+        self.admin = f"127.0.0.1:{free_port()}"
         self.attackers = []
         super().__init__(self.command(directory, limits, files), directory, ready=self.is_ready())
         self.files_at_rest = self.files()
