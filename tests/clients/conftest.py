@@ -7,7 +7,8 @@ import pytest
 
 sys.dont_write_bytecode = True
 
-from processes import Demo, Program, Pylon  # noqa: E402
+from processes import Demo, Pylon  # noqa: E402
+from reports import pytest_runtest_makereport  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +36,3 @@ def start(tmp_path_factory):
 def pylon(start):
     """Starts a Pylon: `pylon(VARIABLE=...)` or `pylon(config=...)`."""
     return lambda config=None, **environment: start(Pylon, environment, config)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    report = yield
-    if report.failed:
-        for program in Program.running:
-            report.sections.append((f"log of {program.name}", program.tail()))
-    return report

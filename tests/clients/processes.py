@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -14,19 +15,30 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("PYLON_BIN", str(ROOT / "target/debug/pylon"))
 START = 30.0
 STOP = 10.0
-
-
 GIVEN = set()
+ANY = random.SystemRandom()  # tests seed the other one
+
+
+def bound():
+    """A socket on a port below those of outgoing connections, so that none of them takes it while it is not bound.
+
+    It was not given out before: where nobody listens, nobody comes to listen."""
+    while True:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = ANY.randint(12_000, 32_000)
+        with contextlib.suppress(OSError):
+            if port not in GIVEN:
+                sock.bind(("127.0.0.1", port))
+                GIVEN.add(port)
+                return sock
+        sock.close()
 
 
 def free_port():
-    """A port that nobody listens on, and that was not given out before: the system may offer one again at once."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
+    """A port for a program, or for nobody."""
+    with contextlib.closing(bound()) as sock:
+        return sock.getsockname()[1]
 
 
 def wait_until(condition, seconds=10.0, what="it"):

@@ -7,8 +7,6 @@ import json
 import os
 import pathlib
 import queue
-import random
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +14,7 @@ import threading
 import grpc
 import pytest
 
-from processes import BINARY, Program, answers, wait_until
+from processes import BINARY, Program, answers, free_port, wait_until
 
 SOON = 20
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -98,14 +96,6 @@ def serve(service, port=0, pair=None):
     return server, port
 
 
-def unused_port():
-    """One below those of outgoing connections, of which there are many here: none takes it before it is bound."""
-    while True:
-        port = random.randint(12_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-
-
 class Process(Program):
     """A server in a process of its own."""
 
@@ -117,12 +107,12 @@ class Front(Program):
     """Pylon with a TLS listener, before a server; and clients of it."""
 
     def __init__(self, directory, upstream, folder):
-        self.plain, self.port = f"127.0.0.1:{unused_port()}", unused_port()
+        self.plain, self.port = f"127.0.0.1:{free_port()}", free_port()
         self.trust = grpc.ssl_channel_credentials((folder / "ca.pem").read_bytes())
         tls = {"certificates": [{"cert": str(folder / "front.pem"), "key": str(folder / "front.key")}]}
         config = {
             "listeners": [{"address": self.plain}, {"address": f"127.0.0.1:{self.port}", "tls": tls}],
-            "admin": {"address": f"127.0.0.1:{unused_port()}"},
+            "admin": {"address": f"127.0.0.1:{free_port()}"},
             "upstreams": {"server": {"protocol": "h2"} | upstream},
             "routes": [{"name": "test", "path": "/test/**", "upstream": "server"}],
         }
@@ -285,7 +275,7 @@ def test_fifty_calls_at_once(client, service):
 @pytest.fixture
 def killed(start, folder):
     """A server in a process of its own, which can be killed and started again; and a client of it."""
-    port = unused_port()
+    port = free_port()
     server = start(Process, port)
     front = start(Front, {"endpoints": f"http://127.0.0.1:{port}", "ejection": {"enabled": False}}, folder)
     with front.client() as client:

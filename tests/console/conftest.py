@@ -11,7 +11,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "clients"))
 
 from console import Console, browser  # noqa: E402
 from edge import Edge  # noqa: E402
-from processes import Program  # noqa: E402
+from reports import pytest_runtest_makereport  # noqa: E402, F401
 from servers import Server  # noqa: E402
 
 
@@ -52,12 +52,3 @@ def edge(keep, tmp_path):
 def servers(keep):
     """Starts servers: `servers(3)`."""
     return lambda count, **options: [keep(Server(f"server-{at}", **options)) for at in range(count)]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    report = yield
-    if report.failed:
-        for program in Program.running:
-            report.sections.append((f"log of {program.name}", program.tail()))
-    return report

@@ -5,15 +5,14 @@ import pathlib
 
 import requests
 
-from processes import BINARY, Program, answers
-from servers import open_port
+from processes import BINARY, Program, answers, free_port
 
 QUICK = {"http": "/healthz", "interval": "100ms", "timeout": "2s", "fall": 2, "rise": 1}
 
 
 class Edge(Program):
     def __init__(self, directory, config, *, token=None, ports=None):
-        self.ports = ports or (open_port(), open_port())
+        self.ports = ports or (free_port(), free_port())
         self.url, self.authority = (f"http://127.0.0.1:{self.ports[0]}", f"127.0.0.1:{self.ports[1]}")
         self.admin = f"http://{self.authority}"
         self.token = token

@@ -5,24 +5,17 @@ import http.client
 import http.server
 import json
 import random
-import socket
 import threading
 import time
 
-
-def open_port():
-    """A port below those of outgoing connections, so that a server can come back to it at any time."""
-    while True:
-        port = random.randint(12_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+from processes import free_port
 
 
 class Web:
     """A web server; `answer(request)` gives status, headers and body."""
 
     def __init__(self):
-        self.port = open_port()
+        self.port = free_port()
         self.authority = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.authority}"
         self.running = None

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import trustme
-from origins import unused_port
 from play import judge, play
-from processes import BINARY, Program
+from processes import BINARY, Program, free_port
 from recorder import Recorder
 
 LANES = 16
@@ -24,7 +23,7 @@ class Lane:
     def __init__(self, number):
         self.number = number
         self.origin = Recorder()
-        self.port, self.tls_port = unused_port(), unused_port()
+        self.port, self.tls_port = free_port(), free_port()
         # Where cleartext HTTP/2 with prior knowledge is spoken: on the same port as HTTP/1.
         self.h2_port = self.port
 
@@ -80,7 +79,7 @@ class Gateway(Program):
             ]
         return {
             "listeners": listeners,
-            "admin": {"address": f"127.0.0.1:{unused_port()}"},
+            "admin": {"address": f"127.0.0.1:{free_port()}"},
             "log": {"access": False},
             "upstreams": upstreams,
             "routes": routes,

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import select
 import socket
 import threading
 from dataclasses import dataclass, field
 
 import strict
-from origins import bound
+from processes import bound, wait_until
 
 
 @dataclass
@@ -27,9 +28,20 @@ class Record:
         return "; ".join(parts)
 
 
+def readable(sock, seconds=None):
+    """Whether something can be read, or accepted; or waits for that."""
+    poll = select.poll()
+    try:
+        poll.register(sock, select.POLLIN)
+    except ValueError:  # it is closed
+        return False
+    return bool(poll.poll(seconds))
+
+
 class Connection:
     def __init__(self, sock):
         self.sock = sock
+        self.busy = False  # with what it has read
         self.pending = b""
         self.told = 0  # how much of it was given out before
         self.head = None
@@ -57,14 +69,21 @@ class Recorder:
             sock.close()
 
     def take(self):
-        """What has come since the last call."""
+        """What has come since the last call, to the last byte that the system holds."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(self._has_all, 2)
         with self.changed:
             record, self.record, self.heads = self.record, Record(), 0
             for one in self.connections:
                 if len(one.pending) > one.told:
                     record.partial.append(one.pending)
                     one.told = len(one.pending)
+            self.connections = [one for one in self.connections if one.sock.fileno() >= 0]
             return record
+
+    def _has_all(self):
+        with self.changed:
+            return not any(one.busy or readable(one.sock, 0) for one in self.connections) and not readable(self.server, 0)
 
     def wait_for_head(self, seconds):
         """Whether a head has come since the last `take`, or comes in this time."""
@@ -73,19 +92,17 @@ class Recorder:
 
     def _accept(self):
         with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self.server.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                one = Connection(sock)
+            while readable(self.server):
                 with self.changed:
+                    sock, _ = self.server.accept()
+                    one = Connection(sock)
                     self.connections.append(one)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(one,), daemon=True).start()
 
     def _serve(self, one):
         with contextlib.suppress(OSError):
-            while piece := one.sock.recv(262_144):
-                with self.changed:
-                    one.pending += piece
+            while self._read(one):
                 try:
                     while one.pending and self._step(one):
                         pass
@@ -94,7 +111,18 @@ class Recorder:
                         self.record.faults.append(f"{fault} in {one.pending[:600]!r}")
                     one.sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     break
+                one.busy = False
         one.sock.close()
+        one.busy = False
+
+    def _read(self, one):
+        """Adds what has come to the bytes of a connection; false at its end."""
+        readable(one.sock)
+        with self.changed:
+            piece = one.sock.recv(262_144)
+            one.pending += piece
+            one.busy = True
+        return piece
 
     def _step(self, one):
         """Takes one request off the bytes of a connection, and answers it; false while it is not whole."""

@@ -52,7 +52,7 @@ class Plain:
         self.edge, self.deaf = edge, deaf
         self.sock = connected(edge.ports[kind], address or source(), receive)
         self.sock.setblocking(False)
-        self.pair = (edge.ports[kind], self.sock.getsockname()[1])
+        self.pair = (("127.0.0.1", edge.ports[kind]), self.sock.getsockname())
         self.out, self.got = bytearray(), bytearray()
         self.sent = 0
         self.held = False
@@ -147,8 +147,6 @@ class Plain:
         vanish(self.sock)
 
 
-
-
 class Secure(Plain):
     """A TLS connection, with the records in hand."""
 
@@ -217,7 +215,9 @@ def cut_within(attackers, seconds, *, soonest=0.0, drip=None, every=0.3, over=No
     over = over or (lambda one: False)
     live = list(attackers)
     rhythm = time.monotonic()
-    while live and time.monotonic() < max(one.began for one in live) + seconds + SLACK:
+    late = False
+    while live and not late:
+        late = time.monotonic() > max(one.began for one in live) + seconds + SLACK  # even then they get one last look
         look_all(live)
         live = [one for one in live if not one.ended and not over(one)]
         if drip and time.monotonic() >= rhythm:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,8 +14,7 @@ import urllib.request
 
 import trustme
 
-from origins import unused_port
-from processes import BINARY, Program, answers, wait_until
+from processes import BINARY, Program, answers, free_port, wait_until
 
 HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
@@ -22,6 +22,8 @@ MIB = 1 << 20
 # The times of the proxy in these tests, in seconds.
 PROXY_HEADER = HANDSHAKE = HEADER = 1
 KEEP_ALIVE = H2_IDLE = BODY_IDLE = DRAIN_GRACE = 2
+# Of one that reads nothing: once for what its machine takes into its buffers, once for nothing; each is seen by the second.
+DRAIN = 2 * (DRAIN_GRACE + 1)
 BODY_GRACE = 5  # the longest that a slow body may go on before its average counts
 SLACK = 3  # for a busy machine
 
@@ -63,7 +65,7 @@ class Certificate:
 
 class Origin(Program):
     def __init__(self, directory):
-        self.port = unused_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         command = [sys.executable, HERE / "origin_server.py", self.port]
         super().__init__(command, directory, ready=answers(f"http://{self.address}/counts"))
@@ -112,21 +114,29 @@ def accepted(config, file, binary=BINARY):
         left_out += unknown
 
 
+def end_of(text):
+    """An address and port as /proc/net/tcp writes them."""
+    address, port = text.split(":")
+    return socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder)), int(port, 16)
+
+
 class Sockets:
-    """The TCP connections of this machine that a process still holds, as pairs of ports: local, remote."""
+    """The TCP connections of this machine that a process still holds, as pairs of ends: local, remote.
+
+    An end is an address and a port: clients with addresses of their own may well have the same port."""
 
     def __init__(self):
         self.pairs = set()
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[9] != "0" and fields[3] != "0A":  # no inode: nobody holds it any more; 0A: it listens
-                self.pairs.add(tuple(int(end.split(":")[1], 16) for end in fields[1:3]))
+                self.pairs.add((end_of(fields[1]), end_of(fields[2])))
 
     def of(self, ports):
-        return [pair for pair in self.pairs if pair[0] in ports]
+        return [pair for pair in self.pairs if pair[0][1] in ports]
 
     def to(self, port):
-        return [pair for pair in self.pairs if pair[1] == port]
+        return [pair for pair in self.pairs if pair[1][1] == port]
 
 
 class Edge(Program):
@@ -136,8 +146,8 @@ class Edge(Program):
 
     def __init__(self, directory, origin, certificate, *, limits=None, files=None):
         self.origin, self.certificate = origin, certificate
-        self.ports = {kind: unused_port() for kind in ("plain", "tls", "proxied", "proxied_tls")}
-        self.admin = f"127.0.0.1:{unused_port()}"
+        self.ports = {kind: free_port() for kind in ("plain", "tls", "proxied", "proxied_tls")}
+        self.admin = f"127.0.0.1:{free_port()}"
         self.attackers = []
         super().__init__(self.command(directory, limits, files), directory, ready=self.is_ready())
         self.files_at_rest = self.files()
@@ -181,7 +191,7 @@ class Edge(Program):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def clients(self):
-        """Connections of clients that it holds, as pairs of ports."""
+        """Connections of clients that it holds, as pairs of ends."""
         return Sockets().of(self.ports.values())
 
     def ask_admin(self, path):

@@ -1,7 +1,7 @@
 """Slow clients of HTTP/2. Each attack is a function of the proxy."""
 
 from attackers import Secure, cut_within
-from edge import BODY_GRACE, BODY_IDLE, DRAIN_GRACE, H2_IDLE, HEADER
+from edge import BODY_GRACE, BODY_IDLE, DRAIN, DRAIN_GRACE, H2_IDLE, HEADER
 from frames import (
     CONTINUATION,
     DATA,
@@ -143,7 +143,7 @@ def h2_answers_that_are_not_read(edge):
     for one in made:
         one.push(b"".join(request(number, "/big/8000000?h2-deaf") for number, _ in zip(streams(), range(4))))
         one.begin()
-    cut_within(made, 2 * DRAIN_GRACE, soonest=0.8)
+    cut_within(made, DRAIN, soonest=0.8)
 
 
 ATTACKS = [

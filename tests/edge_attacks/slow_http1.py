@@ -1,7 +1,7 @@
 """Slow clients of HTTP/1, in plain text and behind a PROXY header. Each attack is a function of the proxy."""
 
 from attackers import Plain, cut_within
-from edge import BODY_GRACE, BODY_IDLE, DRAIN_GRACE, HEADER, KEEP_ALIVE, PROXY_HEADER
+from edge import BODY_GRACE, BODY_IDLE, DRAIN, HEADER, KEEP_ALIVE, PROXY_HEADER
 
 MANY = 10
 HEAD = b"GET /ok?slow HTTP/1.1\r\nHost: x\r\n"
@@ -110,17 +110,17 @@ def expectation_without_a_body(edge):
 
 def answer_read_at_a_few_bytes_a_second(edge):
     made = several(edge, LONG, receive=4096, deaf=True)
-    cut_within(made, 2 * DRAIN_GRACE, drip=lambda one: one.sip(8), every=0.5, soonest=0.8)
+    cut_within(made, DRAIN, drip=lambda one: one.sip(8), every=0.5, soonest=0.8)
 
 
 def answer_that_is_not_read(edge):
-    cut_within(several(edge, LONG, receive=4096, deaf=True), 2 * DRAIN_GRACE, soonest=0.8)
+    cut_within(several(edge, LONG, receive=4096, deaf=True), DRAIN, soonest=0.8)
 
 
 def pipeline_without_reading(edge):
     asks = b"GET /big/20000?pipeline HTTP/1.1\r\nHost: x\r\n\r\n" * 200
     made = several(edge, receive=4096, deaf=True)
-    cut_within(made, 2 * DRAIN_GRACE, drip=lambda one: one.push(b"" if one.out else asks), every=0.1)
+    cut_within(made, DRAIN, drip=lambda one: one.push(b"" if one.out else asks), every=0.1)
 
 
 def proxy_header_never_sent(edge):

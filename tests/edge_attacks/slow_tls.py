@@ -1,7 +1,7 @@
 """Slow clients of TLS: before, in and after the handshake. Each attack is a function of the proxy."""
 
 from attackers import Plain, Secure, cut_within
-from edge import DRAIN_GRACE, HANDSHAKE, HEADER, KEEP_ALIVE
+from edge import DRAIN, HANDSHAKE, HEADER, KEEP_ALIVE
 from slow_http1 import HEAD, LONG, MANY, PROXIED, several
 
 
@@ -71,7 +71,7 @@ def tls_answer_that_is_not_read(edge):
     for one in made:
         one.push(LONG)
         one.begin()
-    cut_within(made, 2 * DRAIN_GRACE, soonest=0.8)
+    cut_within(made, DRAIN, soonest=0.8)
 
 
 ATTACKS = [

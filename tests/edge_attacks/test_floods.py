@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from attackers import Plain, Secure, connected, cut_within, flood, source, vanish
-from edge import DRAIN_GRACE, HANDSHAKE, KEEP_ALIVE, MIB
+from edge import DRAIN, HANDSHAKE, KEEP_ALIVE, MIB
 from slow_http1 import HEAD, UPLOAD
 
 FLOOD = 1.0  # seconds
@@ -133,7 +133,7 @@ def test_pipelining_without_reading(edge):
     made = [form(edge, receive=4096, deaf=True) for form in (Plain, Secure) for _ in range(5)]
     for one in made:
         one.begin()
-    cut_within(made, 2 * DRAIN_GRACE, drip=lambda one: one.push(b"" if one.out else asks), every=0.0)
+    cut_within(made, DRAIN, drip=lambda one: one.push(b"" if one.out else asks), every=0.0)
     assert sum(one.sent for one in made) < 10 * ENOUGH
 
 

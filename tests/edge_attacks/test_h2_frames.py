@@ -5,14 +5,14 @@ import itertools
 import pytest
 
 from attackers import flood
-from edge import DRAIN_GRACE, H2_IDLE
+from edge import DRAIN, H2_IDLE
 from frames import H2, PING, SETTINGS, frame, priority, settings, window_update
 
 
 def floods(edge, piece, **options):
     one = H2(edge, **options)
     deaf = options.get("deaf")
-    flood(one, itertools.repeat(piece), H2_IDLE + (2 * DRAIN_GRACE if deaf else 0))
+    flood(one, itertools.repeat(piece), H2_IDLE + (DRAIN if deaf else 0))
     assert one.ended, f"it goes on; {one.seen}, {one.sent >> 20} MiB sent"
 
 

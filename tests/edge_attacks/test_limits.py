@@ -106,7 +106,7 @@ def test_all_clients_have_so_many_connections(narrow, request):
 
 
 def held_on(edge, kind):
-    return [pair for pair in edge.clients() if pair[0] == edge.ports[kind]]
+    return [pair for pair in edge.clients() if pair[0][1] == edge.ports[kind]]
 
 
 def test_idle_connections_far_beyond_the_limit(narrow, request):

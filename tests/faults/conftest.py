@@ -13,6 +13,7 @@ import proxies  # noqa: E402
 from client import call  # noqa: E402
 from origins import Origin, Silent, ok_close  # noqa: E402
 from processes import Program  # noqa: E402
+from reports import pytest_runtest_makereport  # noqa: E402, F401
 
 
 class Rig:
@@ -87,12 +88,3 @@ def shared(tmp_path_factory):
     one = Rig(tmp_path_factory)
     with one.started:
         yield one
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    report = yield
-    if report.failed:
-        for program in Program.running:
-            report.sections.append((f"log of {program.name}", program.tail()))
-    return report

@@ -19,9 +19,9 @@ sys.path.append(str(HERE.parent / "clients"))
 
 class Crashing:
     def __init__(self, directory):
-        from origins import unused_port
+        from processes import free_port
 
-        self.port = unused_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
         self.notes = pathlib.Path(directory) / f"executed-{self.port}"

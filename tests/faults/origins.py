@@ -1,32 +1,14 @@
 """Origins that do as they are told, in threads of the test. They count what they have executed: read to its end."""
 
 import contextlib
-import random
 import socket
 import threading
 import time
 
-from processes import wait_until
+from processes import bound, wait_until
 from wire import Ended, Wire, fields_of, value_of
 
 KEEP = "keep"  # what a play gives back to go on with the connection
-
-
-def bound():
-    """A socket on a port below those of outgoing connections, so that it can be bound again at any time."""
-    while True:
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", random.randint(12_000, 32_000)))
-            return sock
-        sock.close()
-
-
-def unused_port():
-    """A port for a program. One that the system gives out could be taken by a connection of the test before it is bound."""
-    with contextlib.closing(bound()) as sock:
-        return sock.getsockname()[1]
 
 
 class Request:

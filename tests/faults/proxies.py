@@ -7,8 +7,7 @@ import pathlib
 import signal
 import urllib.request
 
-from origins import unused_port
-from processes import BINARY, Program, answers, wait_until
+from processes import BINARY, Program, answers, free_port, wait_until
 
 QUICK = {"connect": "1s", "first_byte": "3s", "idle": "3s"}
 
@@ -24,9 +23,9 @@ class Proxy(Program):
     """Pylon: `/NAME/...` leads to the pool NAME, and to the routes that a test adds."""
 
     def __init__(self, directory, pools, routes=None):
-        self.authority = f"127.0.0.1:{unused_port()}"
-        self.admin = f"127.0.0.1:{unused_port()}"
-        self.file = pathlib.Path(directory) / f"pylon-{unused_port()}.yaml"
+        self.authority = f"127.0.0.1:{free_port()}"
+        self.admin = f"127.0.0.1:{free_port()}"
+        self.file = pathlib.Path(directory) / f"pylon-{free_port()}.yaml"
         self.write(pools, routes)
         super().__init__(
             [BINARY, "run", "-c", self.file], directory, ready=answers(f"http://{self.authority}/healthz")

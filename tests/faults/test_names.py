@@ -14,8 +14,8 @@ import urllib.request
 import pytest
 
 from client import BODY, Caller, call
-from origins import KEEP, Origin, ok, unused_port
-from processes import wait_until
+from origins import KEEP, Origin, ok
+from processes import free_port, wait_until
 from proxies import Proxy, pool
 
 A, AAAA = 1, 28
@@ -31,7 +31,7 @@ class Names:
         self.says, self.asked, self.cuts = {}, [], False
         self.ttl, self.ttls = 0, {}
         while True:
-            self.port = unused_port()
+            self.port = free_port()
             self.udp, self.tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
             with contextlib.suppress(OSError):
                 self.udp.bind(("127.0.0.1", self.port))
@@ -142,7 +142,7 @@ class Scene:
     """Origins on one port, the DNS server, and Pylon before them."""
 
     def __init__(self, rig):
-        self.rig, self.names, self.port = rig, rig.keep(Names()), unused_port()
+        self.rig, self.names, self.port = rig, rig.keep(Names()), free_port()
 
     def at(self, *hosts, **options):
         return [self.rig.keep(At(host, self.port, **options)) for host in hosts]

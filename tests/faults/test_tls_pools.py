@@ -16,8 +16,8 @@ import pytest
 from client import BODY, call, together
 from h2origin import H2Origin, H2Wire, Stream
 from h2origin import ok as ok_by_h2
-from origins import Origin, ok, unused_port
-from processes import BINARY, wait_until
+from origins import Origin, ok
+from processes import BINARY, free_port, wait_until
 from proxies import pool
 from wire import Ended, Wire
 
@@ -320,7 +320,7 @@ def test_a_mistake_is_named_at_its_key(folder, verb, kind):
     said, key = MISTAKES[kind]
     for name, text in ("empty", ""), ("garbage", "garbage\n"), ("broken", f"{FENCE % 'BEGIN'}AAAA\n{FENCE % 'END'}"):
         (folder / f"{name}.pem").write_text(text)
-    listener = {"address": f"127.0.0.1:{unused_port()}"}
+    listener = {"address": f"127.0.0.1:{free_port()}"}
     upstream = {"endpoints": [said]} if isinstance(said, str) else {"endpoints": ["https://good.test"], "tls": said}
     file = folder / "mistake.yaml"
     file.write_text(json.dumps({"listeners": [listener], "upstreams": {"one": upstream}}))

@@ -11,7 +11,8 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "clients"))
 
 from fleet import Fleet  # noqa: E402
 from load import Load  # noqa: E402
-from processes import Program, wait_until  # noqa: E402
+from processes import wait_until  # noqa: E402
+from reports import pytest_runtest_makereport  # noqa: E402, F401
 from watch import Prometheus  # noqa: E402
 
 
@@ -46,15 +47,6 @@ def prometheus(started, fleet, tmp_path_factory):
     wait_until(has_seen_both, 30, "Prometheus reads the metrics of both")
     fleet.reload()
     return program
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    report = yield
-    if report.failed:
-        for program in Program.running:
-            report.sections.append((f"log of {program.name}", program.tail()))
-    return report
 
 
 @pytest.fixture

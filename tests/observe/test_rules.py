@@ -1,7 +1,9 @@
 """The rules and their tests: valid, complete, and described."""
 
+import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -23,10 +25,18 @@ def test_the_rules_are_valid():
     assert f"{len(manual.records())} rules found" in said
 
 
-@pytest.mark.timeout(400)  # days of samples
+@pytest.fixture(scope="module")
+def played(request):
+    """By file, what becomes of its tests: those that were asked for, on all processors, as they are of days of samples."""
+    params = [item.callspec.params for item in request.session.items if "played" in item.fixturenames]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {one["file"]: pool.submit(promtool, "test", "rules", one["file"]) for one in params}
+
+
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("file", manual.TESTS, ids=lambda file: file.stem)
-def test_the_rules_do_as_their_tests_say(file):
-    promtool("test", "rules", file)
+def test_the_rules_do_as_their_tests_say(file, played):
+    played[file].result()
 
 
 @pytest.mark.parametrize("file", manual.TESTS, ids=lambda file: file.stem)

@@ -10,7 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "clients"))
 
 from instance import Instance  # noqa: E402
-from processes import Program  # noqa: E402
+from reports import pytest_runtest_makereport  # noqa: E402, F401
 from rig import Rig  # noqa: E402
 from site_files import Site  # noqa: E402
 
@@ -45,14 +45,3 @@ def site(tmp_path_factory):
     site.issue("default", "default.test")
     site.issue("local", "localhost", "127.0.0.1")
     return site
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    report = yield
-    if report.failed:
-        for program in Program.running:
-            report.sections.append((f"log of {program.name}", program.tail()))
-            for log in sorted(getattr(program, "directory", pathlib.Path("/nowhere")).glob("error.log")):
-                report.sections.append((f"{log.name} of {program.name}", log.read_text(errors="replace")[-3000:]))
-    return report

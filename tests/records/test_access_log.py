@@ -58,12 +58,18 @@ def test_an_attempt_at_an_endpoint_that_is_down_is_followed_by_another(instance,
 
 
 def test_durations(instance, at):
-    text = mark("slowly")
-    begin = time.monotonic()
-    instance.ask(f"/rig/wait/300?{text}")
-    whole = time.monotonic() - begin
-    line, [seen] = instance.entry(text), at.rig.of(text)
-    assert 0.3 <= seen.over - seen.at <= line["first_byte_seconds"] + 0.01 <= line["seconds"] + 0.02 <= whole + 0.04
+    """Each within the next; on a busy machine whoever takes the time may be late, so that one of several has to be so."""
+
+    def are_nested():
+        text = mark("slowly")
+        begin = time.monotonic()
+        instance.ask(f"/rig/wait/300?{text}")
+        whole = time.monotonic() - begin
+        line, [seen] = instance.entry(text), at.rig.of(text)
+        assert line["first_byte_seconds"] >= 0.29 and line["seconds"] >= 0.29
+        return 0.3 <= seen.over - seen.at <= line["first_byte_seconds"] + 0.01 <= line["seconds"] + 0.02 <= whole + 0.04
+
+    wait_until(are_nested, 20, "durations agree")
 
 
 def test_connections_that_are_used_again_take_no_time_to_connect(instance):

@@ -35,11 +35,11 @@ def fails(instance):
 
 
 def bad_handshake(instance):
-    """A client of which the error log tells at `debug`: what it is known by there."""
-    with Peer(instance.ports["https"]) as peer:
+    """A client of which the error log tells at `debug`: what it is known by there. All has been told when it is counted."""
+    with instance.rejects("tls_handshake"), Peer(instance.ports["https"]) as peer:
         peer.send(b"\x16\x03\x01\x00\x05hello")
         peer.file.read()
-        return f"{peer.address[0]}:{peer.address[1]}"
+    return f"{peer.address[0]}:{peer.address[1]}"
 
 
 def test_what_is_told(instance):
@@ -87,6 +87,7 @@ def test_the_access_log_off_and_on(instance):
     instance.ask(f"/rig/?{texts[1]}")
     identity = fails(instance)
     instance.entry(identity, "error.log")
+    instance.entry(fails(instance), "error.log")  # a second one shows that nothing more will be said of the first
     sets(instance, "access", "error")
     instance.ask(f"/rig/?{texts[2]}")
     logged = instance.entry(fails(instance))

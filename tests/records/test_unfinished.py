@@ -26,7 +26,7 @@ def test_a_body_that_stops_coming_over_http2(instance):
     assert instance.api(f"/api/why/{line['id']}").json()["attempts"][0]["result"] == "unanswered"
     counted = {"route": "rig", "method": "POST", "code": "499"}
     wait_until(lambda: instance.total("pylon_http_requests_total", **counted) == 1)
-    assert instance.total("pylon_http_requests_in_flight", route="rig") == 0
+    wait_until(lambda: instance.total("pylon_http_requests_in_flight", route="rig") == 0)
 
 
 def test_an_answer_that_nobody_waits_for(instance):
