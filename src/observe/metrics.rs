@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::auth_metrics::{AuthMetrics, AuthSteps};
 use super::edge_metrics::{self, BytesTotals, EdgeMetrics};
 use super::families::Family;
 use super::rejection::Rejections;
@@ -21,6 +22,7 @@ struct Counts {
     routes: Routes,
     no_route: RouteMetrics,
     rejections: Rejections,
+    auth: AuthSteps,
     edge: EdgeMetrics,
     config: Config,
 }
@@ -59,6 +61,7 @@ impl Default for Metrics {
             no_route: routes.get(NO_ROUTE),
             routes,
             rejections: Rejections::default(),
+            auth: AuthSteps::default(),
             edge: EdgeMetrics::default(),
             config: Config::default(),
         }))
@@ -88,6 +91,12 @@ impl Metrics {
     #[must_use]
     pub fn rejections(&self) -> &Rejections {
         &self.0.rejections
+    }
+
+    /// The metrics of a way to find out who asks, by its key.
+    #[must_use]
+    pub fn auth(&self, step: &'static str) -> AuthMetrics {
+        self.0.auth.get(step)
     }
 
     /// Clients' connections.
@@ -138,6 +147,7 @@ impl Metrics {
     pub fn families(&self, upstream: BytesTotals) -> Vec<Family> {
         let mut families = route_metrics::families(&self.routes());
         families.push(self.0.rejections.family());
+        families.push(self.0.auth.family());
         families.extend(self.0.edge.families());
         families.extend(edge_metrics::network(self.0.edge.bytes(), upstream));
         families.extend(self.config_families());

@@ -1,6 +1,7 @@
 //! How requests end, and what is counted and logged of it. A leaf: nothing here knows routes or sessions.
 
 mod access;
+mod auth_metrics;
 mod channel;
 mod codes;
 mod edge_metrics;
@@ -24,6 +25,7 @@ mod shards;
 mod trace_context;
 
 pub use access::AccessFormat;
+pub use auth_metrics::{AuthMetrics, AuthResult};
 pub use channel::{Lines, Target};
 pub use edge_metrics::{BytesTotals, EdgeMetrics, OpenConnection, Protocol};
 pub use endpoint_metrics::{EndpointMetrics, EndpointSample, PoolFamilies, PoolMetrics, PoolSample};
