@@ -57,8 +57,9 @@ pub use wire::{Exchange, Times, Turn, Wire};
 
 /// How many streams one HTTP/2 connection carries.
 const H2_STREAMS: usize = 100;
-/// How long a connection is kept that nobody uses.
-const KEPT: Duration = Duration::from_secs(60);
+/// How long a connection is kept that nobody uses. Many servers close theirs after 5 to 60 seconds, and what finds its
+/// connection closed has to try again; and what a burst left behind is given back soon.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// What a pool has learnt; it stays over reloads for as long as a pool of this name is configured.
 #[derive(Default)]
