@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::edge_metrics::{self, BytesTotals, EdgeMetrics};
 use super::families::Family;
+use super::limit_metrics::{LimitCounts, LimitMetrics, StoreMetrics};
 use super::rejection::Rejections;
 use super::route_metrics::{self, NO_ROUTE, RouteMetrics, RouteTotals, Routes};
 use super::{OpenConnection, Usage};
@@ -22,6 +23,7 @@ struct Counts {
     no_route: RouteMetrics,
     rejections: Rejections,
     edge: EdgeMetrics,
+    limits: LimitCounts,
     config: Config,
 }
 
@@ -60,6 +62,7 @@ impl Default for Metrics {
             routes,
             rejections: Rejections::default(),
             edge: EdgeMetrics::default(),
+            limits: LimitCounts::default(),
             config: Config::default(),
         }))
     }
@@ -82,6 +85,18 @@ impl Metrics {
     #[must_use]
     pub fn routes(&self) -> Vec<(String, RouteTotals)> {
         self.0.routes.totals()
+    }
+
+    /// The metrics of a limit on a route.
+    #[must_use]
+    pub fn limit(&self, route: &str, limit: &str) -> LimitMetrics {
+        self.0.limits.limit(route, limit)
+    }
+
+    /// The metrics of a store of limits, by its address.
+    #[must_use]
+    pub fn store(&self, address: &str) -> StoreMetrics {
+        self.0.limits.store(address)
     }
 
     /// What is turned away.
@@ -138,6 +153,7 @@ impl Metrics {
     pub fn families(&self, upstream: BytesTotals) -> Vec<Family> {
         let mut families = route_metrics::families(&self.routes());
         families.push(self.0.rejections.family());
+        families.extend(self.0.limits.families());
         families.extend(self.0.edge.families());
         families.extend(edge_metrics::network(self.0.edge.bytes(), upstream));
         families.extend(self.config_families());

@@ -63,16 +63,7 @@ impl HttpClient {
     /// # Errors
     /// When the file is not there or has no certificate.
     pub fn new(authorities: Option<&Path>) -> Result<Self, String> {
-        let roots = match authorities {
-            Some(path) => Arc::new(own_roots(path)?),
-            None => system_roots(),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls_config(authorities)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -130,6 +121,21 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// TLS that believes the authorities of a PEM file, or those of the system.
+///
+/// # Errors
+/// When the file is not there or has no certificate.
+pub(super) fn tls_config(authorities: Option<&Path>) -> Result<ClientConfig, String> {
+    let roots = match authorities {
+        Some(path) => Arc::new(own_roots(path)?),
+        None => system_roots(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = versions.map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn own_roots(path: &Path) -> Result<RootCertStore, String> {
