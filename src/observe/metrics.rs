@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::auth_metrics::{AuthMetrics, AuthSteps};
 use super::edge_metrics::{self, BytesTotals, EdgeMetrics};
 use super::families::Family;
+use super::limit_metrics::{LimitCounts, LimitMetrics, StoreMetrics};
 use super::rejection::Rejections;
 use super::route_metrics::{self, NO_ROUTE, RouteMetrics, RouteTotals, Routes};
 use super::{OpenConnection, Usage};
@@ -24,6 +25,7 @@ struct Counts {
     rejections: Rejections,
     auth: AuthSteps,
     edge: EdgeMetrics,
+    limits: LimitCounts,
     config: Config,
 }
 
@@ -63,6 +65,7 @@ impl Default for Metrics {
             rejections: Rejections::default(),
             auth: AuthSteps::default(),
             edge: EdgeMetrics::default(),
+            limits: LimitCounts::default(),
             config: Config::default(),
         }))
     }
@@ -85,6 +88,18 @@ impl Metrics {
     #[must_use]
     pub fn routes(&self) -> Vec<(String, RouteTotals)> {
         self.0.routes.totals()
+    }
+
+    /// The metrics of a limit on a route.
+    #[must_use]
+    pub fn limit(&self, route: &str, limit: &str) -> LimitMetrics {
+        self.0.limits.limit(route, limit)
+    }
+
+    /// The metrics of a store of limits, by its address.
+    #[must_use]
+    pub fn store(&self, address: &str) -> StoreMetrics {
+        self.0.limits.store(address)
     }
 
     /// What is turned away.
@@ -148,6 +163,7 @@ impl Metrics {
         let mut families = route_metrics::families(&self.routes());
         families.push(self.0.rejections.family());
         families.push(self.0.auth.family());
+        families.extend(self.0.limits.families());
         families.extend(self.0.edge.families());
         families.extend(edge_metrics::network(self.0.edge.bytes(), upstream));
         families.extend(self.config_families());

@@ -9,6 +9,7 @@ mod endpoint_metrics;
 mod events;
 mod families;
 mod histogram;
+mod limit_metrics;
 mod logs;
 mod metrics;
 mod otlp;
@@ -32,6 +33,7 @@ pub use endpoint_metrics::{EndpointMetrics, EndpointSample, PoolFamilies, PoolMe
 pub use events::AUDIT;
 pub use families::{Exposition, Family};
 pub use histogram::{BOUNDS, Durations, Histogram};
+pub use limit_metrics::{LimitMetrics, StoreMetrics};
 pub use logs::{ChannelStatus, Level, LogOptions, Logs};
 pub use metrics::{Metrics, ReloadResult};
 pub use otlp::{TraceExporter, TraceOptions};

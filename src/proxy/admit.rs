@@ -186,17 +186,21 @@ async fn answer(session: &mut Session, ctx: &mut Context, reply: Reply) -> Resul
 async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) -> Result<()> {
     ctx.outcome = Outcome::Limited;
     ctx.reason = Some(exceeded.reason);
-    let extra: Vec<_> = exceeded.response.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    match exceeded.body {
-        None => refuse_with(session, ctx, exceeded.status, "too many requests", &extra).await,
-        Some((body, media_type)) => {
+    let extra = exceeded.response;
+    let detail = match exceeded.status {
+        StatusCode::SERVICE_UNAVAILABLE => "it cannot be found out at the moment whether these are too many requests",
+        _ => "too many requests",
+    };
+    match exceeded.document {
+        None => refuse_with(session, ctx, exceeded.status, detail, &extra).await,
+        Some(document) => {
             let mut header = ResponseHeader::build(exceeded.status, Some(extra.len() + 3))?;
-            header.insert_header(http::header::CONTENT_TYPE, media_type)?;
+            header.insert_header(http::header::CONTENT_TYPE, document.media_type)?;
             header.insert_header(http::header::CACHE_CONTROL, "no-store")?;
             for (name, value) in extra {
                 header.append_header(name, value)?;
             }
-            write_answer(session, ctx, header, body.into()).await
+            write_answer(session, ctx, header, document.body).await
         }
     }
 }
