@@ -28,10 +28,13 @@ pub struct RouteSpec {
     pub needs: Vec<String>,
     /// Serve this route on these listeners only, by name; default: on all that are not dedicated.
     pub listeners: Vec<String>,
-    /// Hosts, without ports: `www.example.org`, `*.example.org`; default any.
+    /// Hosts, without ports: `www.example.org`, `{name}.apps.example.org`, `*.example.org`, `www.*`; default any.
     pub host: OneOrMany<String>,
-    /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`.
+    /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`, `/s_{name:word:50}/**`.
     pub path: OneOrMany<String>,
+    /// A regular expression that the path must fit besides, percent-decoded: `^/[^/]+/` wants a slash behind the first
+    /// segment.
+    pub match_path: Option<String>,
     /// Methods; default all. GET includes HEAD.
     pub methods: Vec<Method>,
     /// Headers that the request must have: name → value, or `"*"` for any value.

@@ -205,7 +205,7 @@ fn captures(decision: &Decision, request: &Request<'_>) -> Vec<(String, String)>
     let Some((route, found)) = &decision.route else { return Vec::new() };
     let Some(pattern) = route.matcher.paths.get(found.pattern) else { return Vec::new() };
     let values = decision.values(found, request);
-    let names = pattern.names().iter().enumerate();
+    let names = route.matcher.captures.iter().enumerate();
     let mut captures: Vec<(String, String)> =
         names.map(|(index, name)| (name.clone(), values.capture(index).to_owned())).collect();
     if pattern.has_rest() {
@@ -253,7 +253,10 @@ fn losers(snapshot: &Snapshot, decision: &Decision, request: &Request<'_>) -> Ve
                 Trace::LessSpecific => format!("matches too, but {} is less specific", paths.join(" ")),
                 Trace::OtherListener => format!("is served on {} only", route.listeners.join(", ")),
                 Trace::Host => "is for other hosts".to_owned(),
-                Trace::Path => format!("does not match: {}", paths.join(" ")),
+                Trace::Path => match &route.matcher.path_regex {
+                    Some(regex) => format!("does not match: {} with {}", paths.join(" "), regex.as_str()),
+                    None => format!("does not match: {}", paths.join(" ")),
+                },
                 Trace::Method => "is for other methods".to_owned(),
                 Trace::Header(name) => format!("wants another header {name}"),
             };

@@ -167,7 +167,8 @@ impl Snapshot {
     }
 
     fn find(&self, table: &RouteTable, request: &Request<'_>, path: &str) -> Option<Match> {
-        table.find(request.host, path, |route| self.routes[route].matcher.accepts(request.method, request.headers))
+        table
+            .find(request.host, path, |route| self.routes[route].matcher.accepts(request.method, request.headers, path))
     }
 
     /// Whether the most lenient reading of the path leads elsewhere: to another route, or with other captures.
@@ -199,7 +200,7 @@ impl Snapshot {
         let mut methods: Vec<Method> = Vec::new();
         table.find(request.host, path, |route| {
             let matcher = &self.routes[route].matcher;
-            if !matcher.accepts_method(request.method) {
+            if !matcher.accepts_method(request.method) && matcher.accepts_path(path) {
                 methods.extend(matcher.methods.iter().cloned());
             }
             false

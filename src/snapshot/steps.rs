@@ -41,7 +41,7 @@ impl RouteScope<'_> {
     fn vocabulary<'v>(&'v self, authority: &'v dyn Fn(&str) -> Option<String>) -> Vocabulary<'v> {
         let first = self.matcher.paths.first();
         Vocabulary {
-            captures: first.map_or(&[][..], |pattern| pattern.names()),
+            captures: &self.matcher.captures,
             rest: first.is_some_and(crate::route::PathPattern::has_rest),
             groups: None,
             authority,
