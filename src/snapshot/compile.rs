@@ -81,7 +81,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report
     let mut routes = Vec::new();
     for (entry, matcher) in loaded.routes.iter().zip(matchers) {
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
-        let action = steps::compile_action(&scope, report);
+        let action = steps::compile_action(&scope, around, report);
         let errors = steps::compile_errors(&scope, report);
         let entrance = super::entrance::compile(&scope, around, report);
         if let (Some(action), Some(errors), Some(entrance)) = (action, errors, entrance) {
@@ -230,7 +230,7 @@ fn via(route: &Route) -> Option<Via> {
         return None;
     };
     let pattern = route.matcher.paths.first()?.clone();
-    let (host, port) = dynamic.captures();
+    let (host, port) = dynamic.captures()?;
     Some(Via {
         host: pattern.names().get(host)?.clone(),
         port: pattern.names().get(port)?.clone(),
