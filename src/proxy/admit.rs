@@ -74,7 +74,7 @@ async fn pass(session: &mut Session, ctx: &mut Context, route: &Route) -> Result
         let request = session.req_header();
         let target = std::str::from_utf8(request.raw_path()).unwrap_or("/");
         let (_, target) = origin_form(target);
-        let names = route.matcher.paths.first().map_or(&[][..], |pattern| pattern.names());
+        let names = &route.matcher.captures;
         let values = Values { path: &decision.path, found, scheme: ctx.client.scheme, host: &ctx.host, identity: None };
         let captures = Captured { names, values };
         let asking = Asking {
