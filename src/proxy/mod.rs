@@ -7,6 +7,7 @@ mod admit;
 mod attempts;
 mod connect;
 mod context;
+mod files;
 mod finish;
 mod forward;
 mod hygiene;
