@@ -11,6 +11,7 @@ use crate::observe::{Logged, Metrics, RouteInfo};
 use crate::route::public::{Mount, Via};
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
+use crate::step::auth::Gate;
 use crate::step::forwarded::TrustedProxies;
 use crate::step::identity::{IdentityHeaders, Reserved};
 use crate::step::shared::Shared;
@@ -318,13 +319,14 @@ fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, S
     }
 }
 
-/// The names under which some route tells who asks.
+/// The names under which some route, or a service that it asks, tells who asks.
 fn reserved(routes: &[Route]) -> Reserved {
     let headers = routes.iter().filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(&forward.identity),
         _ => None,
     });
-    Reserved::new(headers.flat_map(IdentityHeaders::names))
+    let gates = routes.iter().filter_map(|route| route.entry.gate.as_ref());
+    Reserved::new(headers.flat_map(IdentityHeaders::names).chain(gates.flat_map(Gate::reserves)))
 }
 
 /// The path of a key below a route.

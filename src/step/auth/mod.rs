@@ -29,6 +29,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
+use self::forward::Forward;
 use super::Mistake;
 use super::forwarded::Client;
 use super::identity::{Identity, Require};
@@ -320,6 +321,15 @@ impl Gate {
     /// The keys of the ways, for people.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.ways.iter().map(Way::key)
+    }
+
+    /// Headers that only a service that is asked may give the upstream.
+    pub fn reserves(&self) -> impl Iterator<Item = &HeaderName> {
+        let services = self.ways.iter().filter_map(|way| match way {
+            Way::Forward(forward) => Some(forward),
+            _ => None,
+        });
+        services.flat_map(Forward::reserves)
     }
 
     /// Finds out who asks, and whether they may pass.
