@@ -82,7 +82,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report
     for (entry, matcher) in loaded.routes.iter().zip(matchers) {
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
         let action = steps::compile_action(&scope, report);
-        let errors = steps::compile_errors(&scope, report);
+        let errors = steps::compile_errors(&scope, around, report);
         let entrance = super::entrance::compile(&scope, around, report);
         if let (Some(action), Some(errors), Some(entrance)) = (action, errors, entrance) {
             routes.push(Route {

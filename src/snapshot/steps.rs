@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::compile::key;
+use super::entrance::Around;
 use super::patience::{Retry, Timeouts};
 use super::{Action, Forward, TargetRule};
 
@@ -177,14 +178,10 @@ pub(super) fn hsts(spec: Option<&crate::config::value::Hsts>) -> Option<HeaderVa
 }
 
 /// Compiles the route's error pages.
-pub(super) fn compile_errors(scope: &RouteScope<'_>, report: &mut Report) -> Option<ErrorPages> {
-    match ErrorPages::compile(&scope.entry.value.errors) {
-        Ok(pages) => Some(pages),
-        Err((status, message)) => {
-            scope.report(report, &["errors", &status], message);
-            None
-        }
-    }
+pub(super) fn compile_errors(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Report) -> Option<ErrorPages> {
+    let file = |path: &str| scope.loaded.resolve_path(scope.entry.document, path);
+    let pages = ErrorPages::compile(&scope.entry.value.errors, &file, around.shared, around.before);
+    super::entrance::keep(scope, report, "errors", pages)
 }
 
 fn done<T>(
