@@ -34,6 +34,7 @@ fn show(route: &Route) -> serde_json::Value {
     let action = match &route.action {
         Action::Answer(_) => "answer",
         Action::Redirect(_) => "redirect",
+        Action::Files(_) => "static",
         Action::Forward(_) => "forward",
     };
     json!({

@@ -283,13 +283,18 @@ pub enum CompressionLevel {
     Small,
 }
 
-/// The body of an error answer.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// The body of an error answer; exactly one of `body` and `file`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct ErrorPageSpec {
     /// The body; `{status}`, `{reason}` and `{request_id}` are filled in.
-    pub body: String,
-    /// Media type; default `text/html; charset=utf-8`.
+    pub body: Option<String>,
+    /// A file with the body, UTF-8 of up to 1 MiB, in which the same is filled in; a relative path is relative to the
+    /// config file. It is read with the configuration, and anew when it changes.
+    pub file: Option<String>,
+    /// Media type; default `text/html; charset=utf-8`, of a file what its name says.
     #[serde(rename = "type")]
     pub media_type: Option<String>,
+    /// Answer with this status in place of that of the error: 200 to 599.
+    pub status: Option<StatusCode>,
 }

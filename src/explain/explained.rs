@@ -11,6 +11,7 @@ use crate::snapshot::{
     Action, Decision, Forward, Outward, Refusal, Request, Snapshot, Target, TargetRule, Trace, Verdict, path_of,
     query_of,
 };
+use crate::step::files::Wanted;
 use crate::step::forwarded::Client;
 
 /// What becomes of a request, and why.
@@ -50,6 +51,8 @@ pub enum Told {
     },
     /// The route itself answers.
     Answered,
+    /// A file answers, if it is there; `None` where no file is served under such a name.
+    Served(Option<String>),
     /// It goes to an upstream.
     Forwarded {
         /// What is done on the way.
@@ -90,7 +93,8 @@ impl Explained {
         match &mut self.told {
             Told::Refused { detail, .. } => hide(detail),
             Told::Redirected { location, .. } => hide(location),
-            Told::Answered => {}
+            Told::Answered | Told::Served(None) => {}
+            Told::Served(Some(file)) => hide(file),
             Told::Forwarded { url, headers, .. } => {
                 hide(url);
                 for (_, value) in headers {
@@ -137,6 +141,9 @@ impl Explained {
                 let _ = writeln!(out, "redirect  {status} {location}");
             }
             Told::Answered => out.push_str("answer    of the route itself\n"),
+            Told::Served(file) => {
+                let _ = writeln!(out, "file      {}", file.as_deref().unwrap_or("none is served under such a name"));
+            }
             Told::Forwarded { steps, url, headers } => {
                 let _ = writeln!(out, "steps     {}", steps.join(", "));
                 let _ = writeln!(out, "upstream  {} {url}", self.method);
@@ -154,6 +161,7 @@ impl Explained {
             Told::Refused { status, detail, .. } => json!({ "refused": status.as_u16(), "detail": detail }),
             Told::Redirected { status, location } => json!({ "redirect": status.as_u16(), "location": location }),
             Told::Answered => json!({ "answer": true }),
+            Told::Served(file) => json!({ "answer": true, "file": file }),
             Told::Forwarded { steps, url, headers } => {
                 json!({ "steps": steps, "upstream": { "url": url, "headers": headers } })
             }
@@ -182,6 +190,7 @@ fn told(decision: &Decision, request: &Request<'_>, client: &Client) -> Told {
         }
         Verdict::Redirect { status, location } => Told::Redirected { status: *status, location: location.clone() },
         Verdict::Answer => Told::Answered,
+        Verdict::File(wanted) => Told::Served(whereabouts(decision, wanted)),
         Verdict::Forward(_) => {
             let (url, headers) = upstream(decision, request, client).unwrap_or_default();
             let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -191,6 +200,13 @@ fn told(decision: &Decision, request: &Request<'_>, client: &Client) -> Told {
                 headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
             }
         }
+    }
+}
+
+fn whereabouts(decision: &Decision, wanted: &Wanted) -> Option<String> {
+    match &decision.route.as_ref()?.0.action {
+        Action::Files(files) => files.whereabouts(wanted).map(|path| path.display().to_string()),
+        _ => None,
     }
 }
 

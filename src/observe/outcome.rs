@@ -51,6 +51,8 @@ pub enum Outcome {
     UpstreamCut,
     /// A body could not be adapted; the client's answer was cut off or replaced by an error.
     AdaptFailed,
+    /// A file could not be read, or became shorter while it was sent.
+    FileFailed,
     /// The client went away.
     ClientGone,
     /// A fault of Pylon's own.
@@ -83,6 +85,7 @@ impl Outcome {
         Self::UpstreamBroken,
         Self::UpstreamCut,
         Self::AdaptFailed,
+        Self::FileFailed,
         Self::ClientGone,
         Self::Internal,
     ];
@@ -157,6 +160,7 @@ impl Outcome {
             Self::UpstreamBroken => "The upstream closed, or sent what is not HTTP, before it answered.",
             Self::UpstreamCut => "The upstream failed after its answer had begun; the client's was cut off.",
             Self::AdaptFailed => "The answer's body could not be adapted; it was cut off.",
+            Self::FileFailed => "A file could not be read, or became shorter while it was sent.",
             Self::ClientGone => "The client went away before the answer was whole.",
             Self::Internal => "A fault of Pylon's own: please report it.",
         }
@@ -189,6 +193,7 @@ impl Outcome {
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamCut => "upstream_cut",
             Self::AdaptFailed => "adapt_failed",
+            Self::FileFailed => "file_failed",
             Self::ClientGone => "client_gone",
             Self::Internal => "internal",
         }
@@ -219,7 +224,7 @@ impl Outcome {
             | Self::UpstreamCut
             | Self::AdaptFailed => Some(StatusCode::BAD_GATEWAY),
             Self::ConnectTimeout | Self::UpstreamTimeout | Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
-            Self::Internal => Some(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::FileFailed | Self::Internal => Some(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
@@ -239,6 +244,7 @@ impl Outcome {
             Self::TlsFailed => "the service cannot be trusted",
             Self::UpstreamBroken | Self::UpstreamCut => "the service broke off or did not answer in HTTP",
             Self::AdaptFailed => "the service's answer could not be read",
+            Self::FileFailed => "the file could not be read",
             _ => "the request could not be completed",
         }
     }

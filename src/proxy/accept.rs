@@ -163,6 +163,11 @@ async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     };
     match &decision.verdict {
         Verdict::Forward(_) => Ok(false),
+        Verdict::File(wanted) => {
+            let wanted = wanted.clone();
+            super::files::serve(session, ctx, wanted).await?;
+            Ok(true)
+        }
         Verdict::Refuse(refusal) => {
             let refusal = refusal.clone();
             refuse_decided(session, ctx, &refusal).await?;

@@ -49,7 +49,10 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<bo
     let passed = pass(session, ctx, &route).await;
     clean(session, ctx);
     match passed {
-        Ok(()) => Ok(false),
+        Ok(()) => {
+            tell(session, ctx);
+            Ok(false)
+        }
         Err(refused) => {
             refuse(session, ctx, refused).await?;
             Ok(true)
@@ -109,19 +112,25 @@ async fn pass(session: &mut Session, ctx: &mut Context, route: &Route) -> Result
     Ok(())
 }
 
-/// Takes the credentials out of a request, and puts in what a service said.
+/// Puts in what a service said for the upstream.
+fn tell(session: &mut Session, ctx: &Context) {
+    let Some(proof) = &ctx.proof else { return };
+    let request = session.req_header_mut();
+    for name in proof.request.keys() {
+        Headers::remove(request, name);
+    }
+    for (name, value) in &proof.request {
+        Headers::append(request, name, value.clone());
+    }
+}
+
+/// Takes the credentials out of a request.
 fn hide(request: &mut dyn Headers, proof: &Proof) {
     for name in &proof.hide {
         request.remove(name);
     }
     if let Some(hidden) = &proof.hide_cookie {
         hide_cookie(request, hidden);
-    }
-    for name in proof.request.keys() {
-        request.remove(name);
-    }
-    for (name, value) in &proof.request {
-        request.append(name, value.clone());
     }
 }
 

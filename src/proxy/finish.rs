@@ -25,22 +25,37 @@ pub(super) async fn write_answer(
     mut header: ResponseHeader,
     body: Bytes,
 ) -> Result<()> {
+    if !matches!(header.status.as_u16(), 204 | 304) {
+        header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
+    }
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    write_head(session, ctx, header, bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    end_answer(session, ctx).await;
+    Ok(())
+}
+
+/// Sends what goes before the body of an answer of Pylon's own.
+pub(super) async fn write_head(
+    session: &mut Session,
+    ctx: &Context,
+    mut header: ResponseHeader,
+    bodiless: bool,
+) -> Result<()> {
     if let Some(hsts) = ctx.hsts() {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
-    }
-    let status = header.status;
-    if !matches!(status.as_u16(), 204 | 304) {
-        header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
     }
     if !session.is_body_empty() {
         // The rest of an upload that nobody wants is not worth reading.
         session.set_keepalive(None);
     }
-    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(header), bodiless).await?;
-    if !bodiless {
-        session.write_response_body(Some(body), true).await?;
-    }
+    session.write_response_header(Box::new(header), bodiless).await
+}
+
+/// Ends an answer of Pylon's own, which may have been given before the request was whole.
+pub(super) async fn end_answer(session: &mut Session, ctx: &Context) {
     if session.req_header().version == http::Version::HTTP_2 && !session.is_body_empty() {
         // Clients that are sending when their stream is reset, though with NO_ERROR (RFC 9113 §8.1), may lose the answer.
         if let Some(pace) = &ctx.pace {
@@ -49,7 +64,6 @@ pub(super) async fn write_answer(
         let rest = session.as_downstream_mut().drain_request_body();
         let _ = tokio::time::timeout(UPLOAD_REST, rest).await;
     }
-    Ok(())
 }
 
 /// Answers with an error of Pylon's own.
@@ -69,7 +83,7 @@ pub(super) async fn refuse_with(
     let none = ErrorPages::default();
     let pages = ctx.route().map_or(&none, |route| &route.errors);
     let page = pages.page(status, accept, detail, &ctx.id());
-    let mut header = ResponseHeader::build(status, Some(6))?;
+    let mut header = ResponseHeader::build(page.status, Some(6))?;
     header.insert_header(CONTENT_TYPE, page.media_type)?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
     header.insert_header(X_REQUEST_ID.clone(), ctx.request_id.clone())?;

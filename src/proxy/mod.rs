@@ -9,6 +9,7 @@ mod aim;
 mod attempts;
 mod connect;
 mod context;
+mod files;
 mod finish;
 mod forward;
 mod hygiene;

@@ -53,14 +53,15 @@ impl Source {
         hasher.finish()
     }
 
-    /// The globs of the files that a configuration has besides the first: what it includes, and what its listeners need
-    /// for TLS.
+    /// The globs of the files that a configuration has besides the first: what it includes, what its listeners need
+    /// for TLS, and error pages.
     #[must_use]
     pub fn others(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let folder = self.main().and_then(Path::parent).unwrap_or(Path::new(""));
         let included = self.main().map(|_| loaded.process.include.iter().map(|pattern| folder.join(pattern)));
         let literal = |path: PathBuf| PathBuf::from(glob::Pattern::escape(&path.to_string_lossy()));
-        included.into_iter().flatten().chain(tls_files(loaded).into_iter().map(literal)).collect()
+        let files = tls_files(loaded).into_iter().chain(crate::step::errors::files(loaded));
+        included.into_iter().flatten().chain(files.map(literal)).collect()
     }
 
     /// The folders in which its files stand, or would stand.

@@ -83,7 +83,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report
     for (entry, matcher) in loaded.routes.iter().zip(matchers) {
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
         let action = steps::compile_action(&scope, around, report);
-        let errors = steps::compile_errors(&scope, report);
+        let errors = steps::compile_errors(&scope, around, report);
         let entrance = super::entrance::compile(&scope, around, report);
         if let (Some(action), Some(errors), Some(entrance)) = (action, errors, entrance) {
             routes.push(Route {
@@ -353,7 +353,7 @@ fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, S
     }
 }
 
-/// The names under which some route tells who asks, or is told.
+/// The names under which some route, or a service that it asks, tells who asks, or is told.
 fn reserved(routes: &[Route]) -> Reserved {
     let headers = routes.iter().filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(&forward.identity),

@@ -8,6 +8,7 @@ use super::{Action, Route, Snapshot};
 use crate::route::template::Values;
 use crate::route::{Capture, Match, PathError, RequestPath, RouteTable};
 use crate::step::dynamic::{Arrived, Cookies, DynamicTarget};
+use crate::step::files::Wanted;
 use crate::upstream::Upstream;
 
 /// What the decision sees of a request.
@@ -54,6 +55,8 @@ pub enum Verdict {
         /// Where to.
         location: String,
     },
+    /// A file, if it is there.
+    File(Wanted),
     /// An upstream.
     Forward(Forwarding),
     /// No.
@@ -255,6 +258,7 @@ fn verdict(route: &Route, request: &Request<'_>, values: &Values<'_>, path_chang
         Action::Redirect(redirect) => {
             Verdict::Redirect { status: redirect.status, location: redirect.location(values, query_of(request.target)) }
         }
+        Action::Files(files) => Verdict::File(files.wanted(values)),
         Action::Forward(forward) => match forward.target(values, request) {
             Err(refusal) => Verdict::Refuse(refusal),
             Ok(target) => Verdict::Forward(Forwarding { path: forward.path(&target, values, path_changed), target }),

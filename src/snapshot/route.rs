@@ -17,6 +17,7 @@ use crate::step::compress::Compress;
 use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
+use crate::step::files::Files;
 use crate::step::headers::HeaderEdits;
 use crate::step::identity::IdentityHeaders;
 use crate::step::instance::InstanceRule;
@@ -86,6 +87,8 @@ pub enum Action {
     Answer(Answer),
     /// Sends the client elsewhere.
     Redirect(Redirect),
+    /// Answers it with files.
+    Files(Box<Files>),
     /// Forwards it.
     Forward(Box<Forward>),
 }
@@ -97,6 +100,7 @@ impl Action {
         match self {
             Self::Answer(_) => vec!["answer"],
             Self::Redirect(_) => vec!["redirect"],
+            Self::Files(_) => vec!["static"],
             Self::Forward(forward) => forward.steps(),
         }
     }

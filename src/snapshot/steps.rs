@@ -10,7 +10,9 @@ use super::patience::{Retry, Timeouts};
 use super::{Action, Forward, TargetRule, target};
 
 pub(super) use super::outward::host_header;
-use crate::config::{Entry, KeyPath, Loaded, Report, RetrySpec, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec};
+use crate::config::{
+    Entry, HeaderEditsSpec, KeyPath, Loaded, Report, RetrySpec, RouteSpec, SubstituteSpec, TargetForm, TimeoutsSpec,
+};
 use crate::route::Matcher;
 use crate::route::template::{Template, Vocabulary};
 use crate::step::adapt::Adapt;
@@ -18,6 +20,7 @@ use crate::step::answer::Answer;
 use crate::step::compress::Compress;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
+use crate::step::files::Files;
 use crate::step::headers::HeaderEdits;
 use crate::step::identity::IdentityHeaders;
 use crate::step::redirect::{Redirect, is_redirect};
@@ -76,6 +79,7 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, around: Around<'_>, report:
     let chosen = [
         ("answer", spec.answer.is_some()),
         ("redirect", spec.redirect.is_some()),
+        ("static", spec.files.is_some()),
         ("upstream", spec.upstream.is_some()),
         ("dynamic", spec.dynamic.is_some()),
         ("instance", spec.instance.is_some()),
@@ -83,8 +87,8 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, around: Around<'_>, report:
     let keys: Vec<&str> = chosen.iter().filter(|(_, on)| *on).map(|(key, _)| *key).collect();
     match keys.as_slice() {
         [] => {
-            let message =
-                "the route does nothing; add one of `upstream`, `dynamic`, `instance`, `redirect` and `answer`";
+            let message = "the route does nothing; add one of `upstream`, `dynamic`, `instance`, `redirect`, `static` and \
+                           `answer`";
             scope.report(report, &[], message);
             return None;
         }
@@ -97,7 +101,7 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, around: Around<'_>, report:
     }
     let authority = |name: &str| scope.authority_with_port(name);
     let vocabulary = scope.vocabulary(&authority);
-    if spec.answer.is_some() || spec.redirect.is_some() {
+    if spec.answer.is_some() || spec.redirect.is_some() || spec.files.is_some() {
         report_idle_keys(scope, report);
     }
     if let Some(answer) = &spec.answer {
@@ -106,12 +110,42 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, around: Around<'_>, report:
     if let Some(redirect) = &spec.redirect {
         return done(scope, report, "redirect", Redirect::compile(redirect, &vocabulary)).map(Action::Redirect);
     }
+    if spec.files.is_some() {
+        return compile_files(scope, &vocabulary, report).map(|files| Action::Files(Box::new(files)));
+    }
     compile_forward(scope, around, &vocabulary, report).map(|forward| Action::Forward(Box::new(forward)))
+}
+
+fn compile_files(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Files> {
+    let spec = &scope.entry.value;
+    let headers = compile_edits(scope, vocabulary, report, "response", &spec.headers.response)?;
+    let file = |path: &str| scope.loaded.resolve_path(scope.entry.document, path);
+    super::entrance::keep(scope, report, "static", Files::compile(spec.files.as_ref()?, vocabulary, &file, headers))
+}
+
+fn compile_edits(
+    scope: &RouteScope<'_>,
+    vocabulary: &Vocabulary<'_>,
+    report: &mut Report,
+    direction: &str,
+    edits: &HeaderEditsSpec,
+) -> Option<HeaderEdits> {
+    HeaderEdits::compile(edits, vocabulary)
+        .map_err(|problems| {
+            for ([key, name], message) in problems {
+                scope.report(report, &["headers", direction, &key, &name], message);
+            }
+        })
+        .ok()
 }
 
 /// Reports the keys that do nothing on a route without an upstream.
 fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
     let spec = &scope.entry.value;
+    let mut headers = spec.headers.clone();
+    if spec.files.is_some() {
+        headers.response = HeaderEditsSpec::default();
+    }
     let idle = [
         ("rewrite", spec.rewrite.is_some()),
         ("target", spec.target.is_some()),
@@ -120,7 +154,7 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
         ("fallback", spec.fallback.is_some()),
         ("timeouts", spec.timeouts != TimeoutsSpec::default()),
         ("retry", spec.retry != RetrySpec::default()),
-        ("headers", spec.headers != crate::config::HeadersSpec::default()),
+        ("headers", headers != crate::config::HeadersSpec::default()),
         ("adapt", !spec.adapt.is_empty()),
         ("redirects", spec.redirects.is_some()),
         ("substitute", !spec.substitute.is_empty()),
@@ -130,7 +164,13 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
         ("grpc_web", spec.grpc_web.0),
     ];
     for (key, _) in idle.iter().filter(|(_, set)| *set) {
-        let message = format!("`{key}` does nothing on a route that answers by itself; remove it");
+        let message = match *key {
+            "compress" if spec.files.is_some() => {
+                "`compress` does nothing on files; compress them beforehand, and write `precompressed`".to_owned()
+            }
+            "headers" if spec.files.is_some() => "`headers.request` does nothing on files; remove it".to_owned(),
+            _ => format!("`{key}` does nothing on a route that answers by itself; remove it"),
+        };
         scope.report(report, &[key], message);
     }
 }
@@ -141,14 +181,10 @@ pub(super) fn hsts(spec: Option<&crate::config::value::Hsts>) -> Option<HeaderVa
 }
 
 /// Compiles the route's error pages.
-pub(super) fn compile_errors(scope: &RouteScope<'_>, report: &mut Report) -> Option<ErrorPages> {
-    match ErrorPages::compile(&scope.entry.value.errors) {
-        Ok(pages) => Some(pages),
-        Err((status, message)) => {
-            scope.report(report, &["errors", &status], message);
-            None
-        }
-    }
+pub(super) fn compile_errors(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Report) -> Option<ErrorPages> {
+    let file = |path: &str| scope.loaded.resolve_path(scope.entry.document, path);
+    let pages = ErrorPages::compile(&scope.entry.value.errors, &file, around.shared, around.before);
+    super::entrance::keep(scope, report, "errors", pages)
 }
 
 fn done<T>(
@@ -177,19 +213,10 @@ fn compile_forward(
         let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
         scope.report(report, &["target"], message);
     }
-    let edits = |report: &mut Report, direction: &str, edits| {
-        HeaderEdits::compile(edits, vocabulary)
-            .map_err(|problems| {
-                for ([key, name], message) in problems {
-                    scope.report(report, &["headers", direction, &key, &name], message);
-                }
-            })
-            .ok()
-    };
     let named = spec.identity.iter().map(|(name, value)| (name, &**value));
     let identity = super::entrance::keep(scope, report, "identity", IdentityHeaders::compile(named, vocabulary));
-    let request_headers = edits(report, "request", &spec.headers.request);
-    let response_headers = edits(report, "response", &spec.headers.response);
+    let request_headers = compile_edits(scope, vocabulary, report, "request", &spec.headers.request);
+    let response_headers = compile_edits(scope, vocabulary, report, "response", &spec.headers.response);
     let adapt = compile_adapt(scope, rewrite.as_ref(), report);
     let substitute = compile_substitute(scope, vocabulary, report);
     let etag = compile_etag(scope, substitute.as_ref(), &adapt, report);

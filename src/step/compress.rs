@@ -137,7 +137,7 @@ impl Compress {
 }
 
 /// The coding that suits the client best; `None` for the body as it is.
-fn negotiate(codings: &[ContentCoding], request: &HeaderMap) -> Option<ContentCoding> {
+pub(super) fn negotiate(codings: &[ContentCoding], request: &HeaderMap) -> Option<ContentCoding> {
     let lines = request.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     let members: Vec<(&str, u16)> = lines.flat_map(|line| line.split(',')).map(member).collect();
     let named = |wanted: &[&str]| {

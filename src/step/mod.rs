@@ -10,6 +10,7 @@ pub mod compress;
 pub mod dynamic;
 pub mod errors;
 pub mod etag;
+pub mod files;
 pub mod forwarded;
 pub mod grpc_web;
 pub mod headers;

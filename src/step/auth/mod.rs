@@ -332,9 +332,13 @@ impl Gate {
 
     /// Names of headers by which others tell who asks, under which nothing that a client sends may pass.
     pub fn reserved(&self) -> impl Iterator<Item = &HeaderName> {
-        self.ways.iter().flat_map(|(way, _)| match way {
-            Way::TrustedHeaders(way) => way.names(),
-            _ => &[],
+        self.ways.iter().flat_map(|(way, _)| {
+            let (of_proxy, of_service) = match way {
+                Way::TrustedHeaders(way) => (Some(way.names().iter()), None),
+                Way::Forward(way) => (None, Some(way.reserves())),
+                _ => (None, None),
+            };
+            of_proxy.into_iter().flatten().chain(of_service.into_iter().flatten())
         })
     }
 
