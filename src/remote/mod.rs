@@ -2,4 +2,4 @@
 
 mod http;
 
-pub use http::{HttpClient, HttpError, Received};
+pub use http::{HttpClient, HttpError, Opened, Received};
