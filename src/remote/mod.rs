@@ -3,5 +3,5 @@
 mod http;
 mod redis;
 
-pub use http::{HttpClient, HttpError, Received, tls_config};
+pub use http::{HttpClient, HttpError, Opened, Received, tls_config};
 pub use redis::{Redis, RedisError, Script};
