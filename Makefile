@@ -13,6 +13,11 @@ PYTHON := .venv/bin/python
 BUILD_TOOLS := cc:build-essential cmake:cmake
 TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
 
+# The suites of pytest below tests: two lanes that run at the same time, and those that measure.
+SUITES_1 := faults edge console
+SUITES_2 := clients records
+SUITES_ALONE := observe edge_attacks
+
 .PHONY: help build run test lint build-tools test-tools lint-tools python
 
 help:
@@ -30,13 +35,7 @@ run: build
 
 test: build-tools test-tools python
 	@cargo test --locked
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/clients
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/faults
-	@cd tests/edge && PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 ../../$(PYTHON) -m pytest -q
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/edge_attacks
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/observe
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/records
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/console
+	@PYLON_BIN='$(TARGET)/debug/pylon' tests/support/suites.sh '$(abspath $(PYTHON))' '$(SUITES_1)' '$(SUITES_2)' '$(SUITES_ALONE)'
 
 # --all-targets in the build too: the same features as in the tests, so that nothing is compiled twice.
 lint: build-tools lint-tools
