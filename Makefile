@@ -35,6 +35,7 @@ test: build-tools test-tools python
 	@cd tests/edge && PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 ../../$(PYTHON) -m pytest -q
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/edge_attacks
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/observe
+	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/files
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/records
 	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/console
 
