@@ -1,8 +1,4 @@
-//! Stand-ins for the services of a cluster, for `pylon demo`.
-//!
-//! Each is small, but really does the part of its protocol that Pylon has to carry: redirects to other hosts, links
-//! in pages, upgrades, endless streams. All listen on loopback only, keep what they are given in memory, within fixed
-//! bounds, and forget it when they stop. They are no substitute for the services themselves.
+//! The services of PAI: REST server, Kubernetes, HDFS, YARN, Prometheus, Grafana and the portals.
 
 use std::{
     io,
@@ -11,7 +7,8 @@ use std::{
 };
 
 use axum::Router;
-use tokio::runtime::{Builder, Runtime};
+
+use super::{Background, Ports, in_background, site, transfer};
 
 mod blocks;
 mod dashboard;
@@ -25,26 +22,11 @@ mod kubernetes;
 mod portal;
 mod prometheus;
 mod rest;
-mod site;
-#[cfg(test)]
-mod testing;
 mod tour;
-mod transfer;
 mod webhdfs;
 mod yarn;
 
-pub use tour::tour;
-
-/// Which ports the stand-ins listen on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ports {
-    /// Any free ones.
-    #[default]
-    Ephemeral,
-    /// YARN's on the ports that the link rules of its routes name (8088 and 8042) where these are free, so that the
-    /// links in its pages show those rules at work; all others, and those when taken, as [`Ports::Ephemeral`].
-    Familiar,
-}
+pub(super) use tour::tour;
 
 /// One of the stand-ins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,36 +121,23 @@ impl Addresses {
 
 /// The running stand-ins. They stop when this is dropped.
 #[derive(Debug)]
-pub struct StandIns {
+pub(super) struct StandIns {
     addresses: Addresses,
     _background: Background,
 }
 
 impl StandIns {
     /// The variables that make Pylon's stand-alone mode lead to the stand-ins.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         let named = Service::ALL.iter().filter_map(|service| Some((service.variable()?, self.addresses.uri(*service))));
         let allowed = Service::DYNAMIC.map(|service| self.addresses.of(service).to_string());
         named.chain([("PYLON_DYNAMIC_ALLOW", allowed.join(","))]).collect()
     }
 
     /// Stops all of them, with the connections that are open.
-    pub fn shutdown(self) {
+    #[cfg(test)]
+    fn shutdown(self) {
         drop(self);
-    }
-}
-
-/// The stand-ins' own threads, so that stopping them ends their connections too and leaves nobody else's alone.
-#[derive(Debug)]
-struct Background(Option<Runtime>);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // Unlike a plain drop, this may be called from asynchronous code.
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -177,7 +146,8 @@ impl Drop for Background {
 /// # Errors
 ///
 /// When a socket or a thread cannot be had.
-pub async fn start() -> io::Result<StandIns> {
+#[cfg(test)]
+pub(super) async fn start() -> io::Result<StandIns> {
     start_on(Ports::Ephemeral).await
 }
 
@@ -186,11 +156,8 @@ pub async fn start() -> io::Result<StandIns> {
 /// # Errors
 ///
 /// When a socket or a thread cannot be had.
-pub async fn start_on(ports: Ports) -> io::Result<StandIns> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("stand-in").enable_all().build()?;
-    let opening = runtime.spawn(open(ports));
-    let background = Background(Some(runtime));
-    let addresses = opening.await.map_err(io::Error::other)??;
+pub(super) async fn start_on(ports: Ports) -> io::Result<StandIns> {
+    let (addresses, background) = in_background(open(ports)).await?;
     Ok(StandIns { addresses, _background: background })
 }
 
