@@ -13,6 +13,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::config::{Loaded, PROCESS_KEYS, Report, value::Secret};
+use crate::instance::RegistryOptions;
 use crate::listen::Listeners;
 use crate::observe::{Metrics, ReloadResult};
 use crate::snapshot::{Snapshot, compile};
@@ -257,13 +258,13 @@ pub fn compile_all(
     previous: Option<&Snapshot>,
     metrics: &Metrics,
 ) -> Result<(Listeners, Snapshot), Report> {
-    match (Listeners::compile(loaded), compile(loaded, previous, metrics)) {
-        (Ok(listeners), Ok(snapshot)) => Ok((listeners, snapshot)),
-        (Err(mut report), Err(other)) => {
-            report.extend(other);
-            Err(report)
-        }
-        (Err(report), _) | (_, Err(report)) => Err(report),
+    let mut report = Report::new();
+    let listeners = Listeners::compile(loaded).map_err(|wrong| report.extend(wrong));
+    let instances = RegistryOptions::compile(loaded).map_err(|wrong| report.extend(wrong));
+    let snapshot = compile(loaded, previous, metrics).map_err(|wrong| report.extend(wrong));
+    match (listeners, instances, snapshot) {
+        (Ok(listeners), Ok(_), Ok(snapshot)) => Ok((listeners, snapshot)),
+        _ => Err(report),
     }
 }
 

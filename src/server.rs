@@ -25,7 +25,7 @@ use recording::Recording;
 use signals::Signals;
 use sockets::{Sockets, claim, upgrade_socket};
 
-use crate::instance::Registry;
+use crate::instance::{Registry, RegistryOptions};
 use crate::listen::{EdgeService, Handover, Listeners, connections_limit};
 use crate::observe::{Logs, Metrics};
 use crate::proxy::Gateway;
@@ -104,6 +104,8 @@ impl Process {
         let resolver = control
             .block_on(async { Resolver::new(&loaded.process.resolver) })
             .map_err(|error| StartError::System(format!("resolver: {error}")))?;
+        let instances = control.block_on(Registry::start(RegistryOptions::compile(&loaded)?));
+        let instances = Arc::new(instances.map_err(StartError::System)?);
         control.block_on(start_upstreams(&snapshot, None, &resolver));
         say_left_out(&snapshot);
         metrics.config_in_use(snapshot.generation, &snapshot.hash);
@@ -127,7 +129,7 @@ impl Process {
             control,
             resolver,
             recording,
-            instances: Arc::default(),
+            instances,
             lifecycle: Arc::default(),
             hangups,
         };

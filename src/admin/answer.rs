@@ -50,6 +50,11 @@ impl Refusal {
         self
     }
 
+    /// What is wrong.
+    pub(super) fn error(&self) -> &str {
+        &self.error
+    }
+
     pub(super) fn into_answer(self) -> Answer {
         let mut body = json!({ "error": self.error });
         if let Some(cure) = self.cure {

@@ -47,6 +47,7 @@ impl Sources {
         snapshot.upstreams().iter().for_each(|upstream| upstream.sample(&mut |pool| pools.push(pool)));
         families.extend(pools.into_vec());
         families.extend(self.logs.families());
+        families.extend(self.instances.families());
         families.extend(self.exporter.iter().flat_map(|exporter| exporter.families()));
         let mut certificates = Family::gauge(
             "pylon_tls_cert_not_after_timestamp_seconds",

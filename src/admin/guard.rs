@@ -84,7 +84,7 @@ impl Guard {
 /// Whether a body may be what it says it is: a page of another site can send forms and text, but no JSON, without asking
 /// first.
 pub(super) fn content_type(head: &Parts, empty: bool) -> Result<(), Refusal> {
-    if head.method != Method::POST {
+    if !matches!(head.method, Method::POST | Method::PUT) {
         return Ok(());
     }
     let media = one(&head.headers, &header::CONTENT_TYPE)?.map(|media| media.split(';').next().unwrap_or(media).trim());

@@ -10,6 +10,7 @@ mod drain;
 mod explain;
 mod gather;
 mod guard;
+mod instances;
 mod log_level;
 mod page;
 mod probes;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -64,7 +65,8 @@ struct Asked {
     /// What the client would like to get.
     accept: String,
     body: Bytes,
-    /// What stands in the place of `{id}` in the path.
+    headers: HeaderMap,
+    /// What stands in the place of `{id}`, or another name, in the path.
     id: String,
 }
 
@@ -92,10 +94,18 @@ impl Endpoint {
         Self { method: Method::POST, path, open: false, call }
     }
 
-    /// The part of the path that stands for `{id}`, where the path fits.
+    const fn put(path: &'static str, call: fn(Arc<Admin>, Asked) -> Called) -> Self {
+        Self { method: Method::PUT, path, open: false, call }
+    }
+
+    const fn delete(path: &'static str, call: fn(Arc<Admin>, Asked) -> Called) -> Self {
+        Self { method: Method::DELETE, path, open: false, call }
+    }
+
+    /// The part of the path that stands for `{id}`, or another name, where the path fits.
     fn matches<'p>(&self, path: &'p str) -> Option<&'p str> {
-        match self.path.strip_suffix("{id}") {
-            Some(before) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
+        match self.path.split_once('{') {
+            Some((before, _)) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
             None => (self.path == path).then_some(""),
         }
     }
@@ -120,6 +130,10 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint::get("/api/explain", |admin, asked| Box::pin(explain::explain(admin, asked))),
     Endpoint::get("/api/config", |admin, asked| Box::pin(configuration::show(admin, asked))),
     Endpoint::post("/api/reload", |admin, asked| Box::pin(configuration::reload(admin, asked))),
+    Endpoint::get("/api/instances", |admin, asked| Box::pin(instances::list(admin, asked))),
+    Endpoint::get("/api/instances/{name}", |admin, asked| now(instances::show(&admin, &asked))),
+    Endpoint::put("/api/instances/{name}", |admin, asked| Box::pin(instances::put(admin, asked))),
+    Endpoint::delete("/api/instances/{name}", |admin, asked| Box::pin(instances::remove(admin, asked))),
     Endpoint::get("/api/log-level", |admin, asked| now(log_level::show(&admin, &asked))),
     Endpoint::post("/api/log-level", |admin, asked| now(log_level::set(&admin, &asked))),
     Endpoint::get("/api/drain", |admin, asked| now(drain::show(&admin, &asked))),
@@ -170,7 +184,7 @@ impl Admin {
         guard::content_type(&head, body.is_empty())?;
         // From here on nobody takes the connection's place.
         let _work = seat.work();
-        let asked = Asked { peer, query, accept, body, id };
+        let asked = Asked { peer, query, accept, body, headers: head.headers, id };
         match tokio::time::timeout(TIME, (endpoint.call)(Arc::clone(&self), asked)).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "working the answer out took too long")),
@@ -230,6 +244,8 @@ mod tests {
         assert_eq!(found(Method::GET, "/livez"), Some(("/livez", "")));
         assert_eq!(found(Method::HEAD, "/api/drain"), Some(("/api/drain", "")));
         assert_eq!(found(Method::GET, "/api/why/0a%2f"), Some(("/api/why/{id}", "0a%2f")));
+        assert_eq!(found(Method::DELETE, "/api/instances/a"), Some(("/api/instances/{name}", "a")));
+        assert_eq!(found(Method::PUT, "/api/instances"), None);
         for path in ["", "/livez/", "//livez", "/api", "/api/", "/LIVEZ", "/api/why/", "/api/why/a/b"] {
             assert_eq!(found(Method::GET, path), None, "{path}");
         }

@@ -32,6 +32,9 @@ pub(super) fn ready(admin: &Admin) -> Answer {
             let _ = writeln!(lines, "degraded: upstream {}: {trouble}", upstream.name);
         }
     }
+    if let Some(trouble) = admin.sources.instances.trouble() {
+        let _ = writeln!(lines, "degraded: instances: {trouble}");
+    }
     text(status, lines)
 }
 

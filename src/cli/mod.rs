@@ -5,6 +5,7 @@ mod demo;
 mod drain;
 mod explain;
 mod healthcheck;
+mod instances;
 mod log_level;
 mod print;
 mod reload;
@@ -91,6 +92,8 @@ enum Verb {
     Reload(reload::Reload),
     /// Take a running Pylon out of service, and back into it.
     Drain(drain::Drain),
+    /// List the instances that are registered at a running Pylon.
+    Instances(instances::Instances),
     /// Show what a running Pylon logs, or change it until its next start.
     LogLevel(log_level::LogLevel),
     /// Start stand-ins of all services and Pylon before them, and say what to try.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::Why(why) => why.run(),
         Verb::Reload(reload) => reload.run(),
         Verb::Drain(drain) => drain.run(),
+        Verb::Instances(instances) => instances.run(),
         Verb::LogLevel(log_level) => log_level.run(),
         Verb::Demo(demo) => demo.run(),
         Verb::Healthcheck(healthcheck) => healthcheck.run(),

@@ -161,6 +161,7 @@ impl Loaded {
             recorder: &'a super::log_spec::RecorderSpec,
             tracing: &'a super::log_spec::TracingSpec,
             resolver: &'a super::spec::ResolverSpec,
+            instances: &'a Option<super::instance_spec::InstancesSpec>,
             #[serde(flatten)]
             routing: Routing<'a>,
         }
@@ -174,6 +175,7 @@ impl Loaded {
             recorder: &self.process.recorder,
             tracing: &self.process.tracing,
             resolver: &self.process.resolver,
+            instances: &self.process.instances,
             routing: self.routing(),
         };
         let mut value = serde_yaml::to_value(effective)?;

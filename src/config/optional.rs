@@ -77,6 +77,7 @@ pub(super) fn original_index(document: &Document, nth: usize) -> usize {
 pub(super) fn needs(route: &RouteSpec) -> Vec<String> {
     let mut names = route.needs.clone();
     names.extend(route.upstream.clone());
+    names.extend(route.fallback.clone());
     let templates = route.redirect.iter().map(|redirect| redirect.to.as_str()).chain(route.rewrite.as_deref());
     for template in templates {
         let named = template.split("{authority:").skip(1).filter_map(|part| part.split('}').next());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access_spec::{AccessSpec, IdentityHeaderSpec, RequireSpec};
 use super::auth_spec::AuthSpec;
-use super::instance_spec::InstanceSpec;
+use super::dynamic_spec::{DynamicSpec, InstanceSpec, WaitSpec};
 use super::limit_spec::LimitSpec;
 use super::log_spec::RouteLog;
 use super::pool_spec::{RetrySpec, TimeoutsSpec};
@@ -28,10 +28,13 @@ pub struct RouteSpec {
     pub needs: Vec<String>,
     /// Serve this route on these listeners only, by name; default: on all that are not dedicated.
     pub listeners: Vec<String>,
-    /// Hosts, without ports: `www.example.org`, `*.example.org`; default any.
+    /// Hosts, without ports: `www.example.org`, `{name}.apps.example.org`, `*.example.org`, `www.*`; default any.
     pub host: OneOrMany<String>,
-    /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`.
+    /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`, `/s_{name:word:50}/**`.
     pub path: OneOrMany<String>,
+    /// A regular expression that the path must fit besides, percent-decoded: `^/[^/]+/` wants a slash behind the first
+    /// segment.
+    pub match_path: Option<String>,
     /// Methods; default all. GET includes HEAD.
     pub methods: Vec<Method>,
     /// Headers that the request must have: name → value, or `"*"` for any value.
@@ -57,10 +60,15 @@ pub struct RouteSpec {
     pub files: Option<StringOr<StaticSpec>>,
     /// Forward to this pool.
     pub upstream: Option<String>,
-    /// Forward to an address that the path names.
+    /// Forward to an address that the request names.
     pub dynamic: Option<DynamicSpec>,
     /// Forward to an instance that was registered at the admin port.
     pub instance: Option<InstanceSpec>,
+    /// Wait for a server that does not take connections yet, at most so long (`90s`), or a mapping; only with `dynamic` and
+    /// `instance`. When the time is over: 504, or `fallback`.
+    pub wait_for: Option<StringOr<WaitSpec>>,
+    /// The pool that requests go to whose `dynamic` or `instance` server cannot be reached, or did not open in time.
+    pub fallback: Option<String>,
     /// The path towards the upstream, from captures: `/api/{**}`; default: the path as it came. Follows the base path
     /// of the endpoint's URL.
     pub rewrite: Option<String>,
@@ -148,20 +156,6 @@ pub struct RedirectSpec {
     pub to: String,
     /// 301, 302, 303, 307 or 308; default 302.
     pub status: Option<StatusCode>,
-}
-
-/// A target that the path names.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DynamicSpec {
-    /// The host: a capture of the path, `{host}`.
-    pub host: String,
-    /// The port: a capture, `{port}`. Port 0 stands for the default port of http, and a `Host` without a port.
-    pub port: String,
-    /// What may be reached: CIDRs and names (`*.suffix` too), each with optional ports
-    /// (`10.0.0.0/8:1-65535`, `*.cluster.local:8042`), as a list or comma-separated; `upstreams` stands for the hosts
-    /// of all configured upstreams. Loopback, link-local and metadata addresses must be listed by themselves.
-    pub allow: OneOrMany<String>,
 }
 
 /// How the request target is forwarded.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::config::Loaded;
 use crate::route::{Match, PathPattern};
 use crate::snapshot::{
-    Action, Decision, Forward, Outward, Refusal, Request, Snapshot, Target, Trace, Verdict, path_of, query_of,
+    Action, Decision, Forward, Outward, Refusal, Request, Snapshot, Target, TargetRule, Trace, Verdict, path_of,
+    query_of,
 };
 use crate::step::files::Wanted;
 use crate::step::forwarded::Client;
@@ -221,7 +222,7 @@ fn captures(decision: &Decision, request: &Request<'_>) -> Vec<(String, String)>
     let Some((route, found)) = &decision.route else { return Vec::new() };
     let Some(pattern) = route.matcher.paths.get(found.pattern) else { return Vec::new() };
     let values = decision.values(found, request);
-    let names = pattern.names().iter().enumerate();
+    let names = route.matcher.captures.iter().enumerate();
     let mut captures: Vec<(String, String)> =
         names.map(|(index, name)| (name.clone(), values.capture(index).to_owned())).collect();
     if pattern.has_rest() {
@@ -236,11 +237,16 @@ fn upstream(decision: &Decision, request: &Request<'_>, client: &Client) -> Opti
     let Verdict::Forward(forwarding) = &decision.verdict else { return None };
     let (scheme, authority) = match &forwarding.target {
         Target::Pool(upstream) => (upstream.scheme(), upstream.configured().first()?.authority.clone()),
-        Target::Address(target) => ("http", HeaderValue::from_str(&target.authority).ok()?),
+        Target::Address(target) => (target.scheme, HeaderValue::from_str(&target.authority).ok()?),
+        Target::Pending(_) => ("http", HeaderValue::from_static("(as the target)")),
     };
     let path = forwarding.path.as_deref().unwrap_or(path_of(request.target));
     let query = query_of(request.target);
-    let url = format!("{scheme}://{}{path}{query}", authority.to_str().ok()?);
+    let url = match (&forwarding.target, &forward.target) {
+        (Target::Pending(_), TargetRule::Dynamic(dynamic)) => format!("{}{path}{query}", dynamic.shown()),
+        (Target::Pending(_), TargetRule::Instance(rule)) => format!("instance {}{path}{query}", rule.shown()),
+        _ => format!("{scheme}://{}{path}{query}", authority.to_str().ok()?),
+    };
     let mut headers = request.headers.clone();
     let outward = Outward {
         identity: None,
@@ -248,6 +254,7 @@ fn upstream(decision: &Decision, request: &Request<'_>, client: &Client) -> Opti
         host: HeaderValue::from_str(request.host).ok(),
         scheme,
         authority: &authority,
+        local: forwarding.target.is_local(),
         values: decision.values(found, request),
         request_id: HeaderValue::from_static("(new for each request)"),
         traceparent: HeaderValue::from_static("(new for each request)"),
@@ -269,7 +276,10 @@ fn losers(snapshot: &Snapshot, decision: &Decision, request: &Request<'_>) -> Ve
                 Trace::LessSpecific => format!("matches too, but {} is less specific", paths.join(" ")),
                 Trace::OtherListener => format!("is served on {} only", route.listeners.join(", ")),
                 Trace::Host => "is for other hosts".to_owned(),
-                Trace::Path => format!("does not match: {}", paths.join(" ")),
+                Trace::Path => match &route.matcher.path_regex {
+                    Some(regex) => format!("does not match: {} with {}", paths.join(" "), regex.as_str()),
+                    None => format!("does not match: {}", paths.join(" ")),
+                },
                 Trace::Method => "is for other methods".to_owned(),
                 Trace::Header(name) => format!("wants another header {name}"),
             };

@@ -12,6 +12,7 @@ pub use explained::{Explained, Told};
 
 use crate::listen::{Listener, Listeners};
 use crate::snapshot::{Request, Snapshot};
+use crate::step::dynamic::Arrived;
 
 /// The client where none is given: an address of the documentation's.
 pub const CLIENT: &str = "203.0.113.7";
@@ -42,6 +43,22 @@ struct Parsed {
     headers: HeaderMap,
 }
 
+impl Parsed {
+    /// Where it comes in: at the listener, else where its URL says.
+    fn arrived(&self, listener: Option<&Arc<Listener>>) -> Arrived {
+        let named = crate::route::host::split_port(&self.authority).1.and_then(|port| port.parse().ok());
+        let default = if self.scheme == "https" { 443 } else { 80 };
+        match listener {
+            Some(listener) => Arrived {
+                scheme: if listener.tls.is_some() { "https" } else { "http" },
+                port: listener.address.port(),
+                address: Some(listener.address.ip()).filter(|address| !address.is_unspecified()),
+            },
+            None => Arrived { scheme: self.scheme, port: named.unwrap_or(default), address: None },
+        }
+    }
+}
+
 impl Question {
     /// Makes the decision about it.
     ///
@@ -57,6 +74,7 @@ impl Question {
             host: &parsed.authority,
             headers: &parsed.headers,
             scheme: client.scheme,
+            arrived: parsed.arrived(listener),
             listener: listener.and_then(|l| l.name.as_deref()),
             redirect_to_https: listener.is_some_and(|l| l.redirect_to_https),
         };

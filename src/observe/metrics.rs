@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::auth_metrics::{AuthMetrics, AuthSteps};
 use super::edge_metrics::{self, BytesTotals, EdgeMetrics};
 use super::families::Family;
+use super::limit_metrics::{LimitCounts, LimitMetrics, StoreMetrics};
 use super::rejection::Rejections;
 use super::route_metrics::{self, NO_ROUTE, RouteMetrics, RouteTotals, Routes};
 use super::{OpenConnection, Usage};
@@ -21,7 +23,9 @@ struct Counts {
     routes: Routes,
     no_route: RouteMetrics,
     rejections: Rejections,
+    auth: AuthSteps,
     edge: EdgeMetrics,
+    limits: LimitCounts,
     config: Config,
 }
 
@@ -59,7 +63,9 @@ impl Default for Metrics {
             no_route: routes.get(NO_ROUTE),
             routes,
             rejections: Rejections::default(),
+            auth: AuthSteps::default(),
             edge: EdgeMetrics::default(),
+            limits: LimitCounts::default(),
             config: Config::default(),
         }))
     }
@@ -84,10 +90,28 @@ impl Metrics {
         self.0.routes.totals()
     }
 
+    /// The metrics of a limit on a route.
+    #[must_use]
+    pub fn limit(&self, route: &str, limit: &str) -> LimitMetrics {
+        self.0.limits.limit(route, limit)
+    }
+
+    /// The metrics of a store of limits, by its address.
+    #[must_use]
+    pub fn store(&self, address: &str) -> StoreMetrics {
+        self.0.limits.store(address)
+    }
+
     /// What is turned away.
     #[must_use]
     pub fn rejections(&self) -> &Rejections {
         &self.0.rejections
+    }
+
+    /// The metrics of a way to find out who asks, by its key.
+    #[must_use]
+    pub fn auth(&self, step: &'static str) -> AuthMetrics {
+        self.0.auth.get(step)
     }
 
     /// Clients' connections.
@@ -138,6 +162,8 @@ impl Metrics {
     pub fn families(&self, upstream: BytesTotals) -> Vec<Family> {
         let mut families = route_metrics::families(&self.routes());
         families.push(self.0.rejections.family());
+        families.push(self.0.auth.family());
+        families.extend(self.0.limits.families());
         families.extend(self.0.edge.families());
         families.extend(edge_metrics::network(self.0.edge.bytes(), upstream));
         families.extend(self.config_families());

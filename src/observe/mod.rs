@@ -1,6 +1,7 @@
 //! How requests end, and what is counted and logged of it. A leaf: nothing here knows routes or sessions.
 
 mod access;
+mod auth_metrics;
 mod channel;
 mod codes;
 mod edge_metrics;
@@ -8,6 +9,7 @@ mod endpoint_metrics;
 mod events;
 mod families;
 mod histogram;
+mod limit_metrics;
 mod logs;
 mod metrics;
 mod otlp;
@@ -24,12 +26,14 @@ mod shards;
 mod trace_context;
 
 pub use access::AccessFormat;
+pub use auth_metrics::{AuthMetrics, AuthResult};
 pub use channel::{Lines, Target};
 pub use edge_metrics::{BytesTotals, EdgeMetrics, OpenConnection, Protocol};
 pub use endpoint_metrics::{EndpointMetrics, EndpointSample, PoolFamilies, PoolMetrics, PoolSample};
 pub use events::AUDIT;
 pub use families::{Exposition, Family};
 pub use histogram::{BOUNDS, Durations, Histogram};
+pub use limit_metrics::{LimitMetrics, StoreMetrics};
 pub use logs::{ChannelStatus, Level, LogOptions, Logs};
 pub use metrics::{Metrics, ReloadResult};
 pub use otlp::{TraceExporter, TraceOptions};

@@ -112,6 +112,12 @@ impl Outcome {
         !own && !self.is_success()
     }
 
+    /// Whether it says that a server could not be reached, so that another one can stand in for it.
+    #[must_use]
+    pub fn may_fall_back(self) -> bool {
+        matches!(self, Self::Unresolved | Self::ConnectFailed | Self::ConnectTimeout)
+    }
+
     /// Whether it is how an attempt fails, at the upstream or on the way to it.
     #[must_use]
     pub fn is_of_upstream(self) -> bool {

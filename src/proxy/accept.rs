@@ -16,6 +16,7 @@ use super::{Context, Gateway};
 use crate::listen::{Listener, is_authority};
 use crate::observe::{Outcome, Rejection, TRACEPARENT, TraceContext};
 use crate::snapshot::{Action, DRAIN_TIME, Decision, Refusal, Request, Verdict};
+use crate::step::dynamic::Arrived;
 use crate::step::forwarded::X_REQUEST_ID;
 
 /// Says to Pingora that a connection is kept; for how long is up to the loop that parks it. In seconds.
@@ -42,7 +43,7 @@ pub(super) async fn accept(gateway: &Gateway, session: &mut Session, ctx: &mut C
     let connection = ctx.connection.clone();
     let listener = connection.as_ref().map(|connection| &*connection.listener);
     identify(gateway, session, listener, ctx);
-    match decide(session.req_header(), connection.as_ref().map(|c| c.local), listener, ctx) {
+    match decide(session.req_header(), connection.as_ref().map(|c| c.local), ctx) {
         Ok(decision) => {
             ctx.decision = Some(decision);
             ctx.count();
@@ -66,6 +67,7 @@ pub(super) async fn accept(gateway: &Gateway, session: &mut Session, ctx: &mut C
     if super::admit::admit(session, ctx).await? {
         return Ok(true);
     }
+    super::aim::aim(gateway, session, ctx).await;
     if ctx.pace.is_some() && !session.is_body_empty() {
         ctx.asked = Some(Asked::of(session, &gateway.journal));
     }
@@ -93,12 +95,7 @@ fn identify(gateway: &Gateway, session: &Session, listener: Option<&Listener>, c
 }
 
 /// Makes the decision.
-fn decide(
-    header: &RequestHeader,
-    local: Option<SocketAddr>,
-    listener: Option<&Listener>,
-    ctx: &mut Context,
-) -> Result<Decision, Rejection> {
+fn decide(header: &RequestHeader, local: Option<SocketAddr>, ctx: &mut Context) -> Result<Decision, Rejection> {
     let target = std::str::from_utf8(header.raw_path()).map_err(|_| Rejection::Target)?;
     let (named, target) = origin_form(target);
     let host = header.headers.get(http::header::HOST).map(HeaderValue::as_bytes);
@@ -118,16 +115,28 @@ fn decide(
         }
         None | Some(_) => return Err(Rejection::Host),
     }
-    let request = Request {
+    Ok(ctx.snapshot.decide(&described(header, &target, ctx)))
+}
+
+/// What the decision sees of a request.
+pub(super) fn described<'a>(header: &'a RequestHeader, target: &'a str, ctx: &'a Context) -> Request<'a> {
+    let connection = ctx.connection.as_deref();
+    let listener = connection.map(|connection| &*connection.listener);
+    let local = connection.map(|connection| connection.local);
+    Request {
         method: &header.method,
-        target: &target,
+        target,
         host: &ctx.host,
         headers: &header.headers,
         scheme: ctx.client.scheme,
+        arrived: Arrived {
+            scheme: if listener.is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" },
+            port: local.map_or(0, |local| local.port()),
+            address: local.map(|local| local.ip()),
+        },
         listener: listener.and_then(|l| l.name.as_deref()),
         redirect_to_https: listener.is_some_and(|l| l.redirect_to_https),
-    };
-    Ok(ctx.snapshot.decide(&request))
+    }
 }
 
 /// Splits an absolute-form target (RFC 9112 §3.2.2) into its authority and the origin form.
@@ -189,13 +198,14 @@ async fn answer(session: &mut Session, ctx: &mut Context) -> Result<bool> {
 }
 
 async fn refuse_decided(session: &mut Session, ctx: &mut Context, refusal: &Refusal) -> Result<()> {
-    ctx.outcome = Outcome::Refused;
+    ctx.outcome = if *refusal == Refusal::NotAdmitted { Outcome::Forbidden } else { Outcome::Refused };
     if refusal.status() == http::StatusCode::BAD_REQUEST {
         // Whoever sends such a target may send more of it.
         session.set_keepalive(None);
     }
     ctx.reason = Some(match refusal {
         Refusal::TargetNotAllowed { entry } => format!("the target is not allowed; the entry `{entry}` would allow it"),
+        Refusal::UnfitTarget(what) => (*what).to_owned(),
         other => other.detail(),
     });
     if let Refusal::MethodNotAllowed(methods) = refusal {

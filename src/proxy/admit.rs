@@ -77,7 +77,7 @@ async fn pass(session: &mut Session, ctx: &mut Context, route: &Route) -> Result
         let request = session.req_header();
         let target = std::str::from_utf8(request.raw_path()).unwrap_or("/");
         let (_, target) = origin_form(target);
-        let names = route.matcher.paths.first().map_or(&[][..], |pattern| pattern.names());
+        let names = &route.matcher.captures;
         let values = Values { path: &decision.path, found, scheme: ctx.client.scheme, host: &ctx.host, identity: None };
         let captures = Captured { names, values };
         let asking = Asking {
@@ -195,17 +195,21 @@ async fn answer(session: &mut Session, ctx: &mut Context, reply: Reply) -> Resul
 async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) -> Result<()> {
     ctx.outcome = Outcome::Limited;
     ctx.reason = Some(exceeded.reason);
-    let extra: Vec<_> = exceeded.response.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    match exceeded.body {
-        None => refuse_with(session, ctx, exceeded.status, "too many requests", &extra).await,
-        Some((body, media_type)) => {
+    let extra = exceeded.response;
+    let detail = match exceeded.status {
+        StatusCode::SERVICE_UNAVAILABLE => "it cannot be found out at the moment whether these are too many requests",
+        _ => "too many requests",
+    };
+    match exceeded.document {
+        None => refuse_with(session, ctx, exceeded.status, detail, &extra).await,
+        Some(document) => {
             let mut header = ResponseHeader::build(exceeded.status, Some(extra.len() + 3))?;
-            header.insert_header(http::header::CONTENT_TYPE, media_type)?;
+            header.insert_header(http::header::CONTENT_TYPE, document.media_type)?;
             header.insert_header(http::header::CACHE_CONTROL, "no-store")?;
             for (name, value) in extra {
                 header.append_header(name, value)?;
             }
-            write_answer(session, ctx, header, body.into()).await
+            write_answer(session, ctx, header, document.body).await
         }
     }
 }

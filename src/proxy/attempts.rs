@@ -51,6 +51,8 @@ pub struct Attempts {
     pub fresh: bool,
     /// Whether there are more addresses of a dynamic target.
     pub more_addresses: bool,
+    /// Whether the server of a dynamic target was not waited for, as it was open a short while ago.
+    pub remembered: bool,
     /// The request's place in the pool.
     pub entered: Option<Entered>,
     /// Whether it was let into the pool, and counted there.
@@ -177,7 +179,7 @@ impl Attempts {
 fn pool(ctx: &Context) -> Option<Arc<Upstream>> {
     match &ctx.forwarding()?.target {
         Target::Pool(upstream) => Some(Arc::clone(upstream)),
-        Target::Address(_) => None,
+        Target::Address(_) | Target::Pending(_) => None,
     }
 }
 
@@ -208,7 +210,7 @@ fn is_in_budget(ctx: &Context) -> bool {
 }
 
 /// What follows from a connection that could not be made: another attempt while there is another address.
-pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn not_connected(session: &Session, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     ctx.outcome = outcome(&error);
     let reason = in_words(&error);
     blame(ctx, &reason);
@@ -218,10 +220,24 @@ pub(super) fn not_connected(ctx: &mut Context, mut error: Box<Error>) -> Box<Err
         ctx.attempts.tried.push(server.address);
     }
     ctx.attempts.release();
-    let retry = has_room(ctx) && has_other_address(ctx);
+    let in_time = has_room(ctx);
+    let retry = in_time && (has_other_address(ctx) || waits_again(ctx) || super::aim::fall_back(session, ctx));
     ctx.attempts.follows(retry);
     error.set_retry(retry);
     error
+}
+
+/// Whether the server is one that was open a short while ago, and is waited for again.
+fn waits_again(ctx: &mut Context) -> bool {
+    if !std::mem::take(&mut ctx.attempts.remembered) {
+        return false;
+    }
+    if let (Some((forward, _)), Some(server)) = (ctx.forward(), &ctx.server)
+        && let Some(wait) = &forward.wait
+    {
+        wait.waits.forget(server.address, server.scheme == "https", &wait.patience);
+    }
+    true
 }
 
 /// What follows from an attempt that broke after its connection was made.
@@ -234,7 +250,7 @@ pub(super) fn broke(session: &mut Session, ctx: &mut Context, mut error: Box<Err
         return error;
     }
     if is_not_believed(&error) {
-        return not_connected(ctx, error);
+        return not_connected(session, ctx, error);
     }
     let by_upstream = *error.esource() == ErrorSource::Upstream;
     let retry = by_upstream && may_follow(session, ctx, &error, reused);

@@ -11,46 +11,29 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::Context;
+use super::aim::fall_back;
 use super::context::ServerInUse;
+use super::{Context, Gateway};
 use crate::config::ProxyVersion;
-use crate::listen::{Listeners, proxy_header};
+use crate::listen::proxy_header;
 use crate::observe::Outcome;
-use crate::snapshot::{Target, TargetRule, Timeouts};
-use crate::step::dynamic::DynamicTarget;
-use crate::upstream::{Full, Resolver, Times, Upstream, Wire, Wish, connect_within, peer};
+use crate::snapshot::{Target, Timeouts};
+use crate::upstream::{Full, Times, Upstream, Wire, Wish, connect_within};
 
 /// After this a client may come again to a pool that has no room or no address.
-const COME_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const COME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Bodies up to this size are sent in no time.
 const SHORT_BODY: u64 = 64 * 1024;
 
 /// The peer of the next attempt.
-pub(super) async fn choose(
-    listeners: &Listeners,
-    resolver: &Resolver,
-    session: &mut Session,
-    ctx: &mut Context,
-) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose(gateway: &Gateway, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     super::limits::begin_attempt(ctx);
     // What an attempt before this one met is told of that attempt.
     (ctx.upstream_status, ctx.reason) = (None, None);
-    let Some(forwarding) = ctx.forwarding() else {
-        return Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"));
-    };
-    let mut peer = match &forwarding.target {
-        Target::Pool(upstream) => {
-            let upstream = Arc::clone(upstream);
-            admit(&upstream, session, ctx).await?;
-            from_pool(&upstream, session, ctx)?
-        }
-        Target::Address(target) => {
-            let target = target.clone();
-            let peer = from_path(resolver, &target, ctx).await?;
-            refuse_own(listeners, ctx)?;
-            peer
-        }
+    let mut peer = match server(gateway, session, ctx).await {
+        Err(_) if ctx.outcome.may_fall_back() && fall_back(session, ctx) => server(gateway, session, ctx).await?,
+        chosen => chosen?,
     };
     if let Some((forward, _)) = ctx.forward() {
         set_timeouts(&mut peer, forward.timeouts, has_long_body(session), ctx);
@@ -67,6 +50,23 @@ pub(super) async fn choose(
     Ok(peer)
 }
 
+async fn server(gateway: &Gateway, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    match ctx.forwarding().map(|forwarding| &forwarding.target) {
+        Some(Target::Pool(upstream)) => {
+            let upstream = Arc::clone(upstream);
+            admit(&upstream, session, ctx).await?;
+            from_pool(&upstream, session, ctx)
+        }
+        Some(Target::Address(target)) => {
+            let target = target.clone();
+            super::address::reach(gateway, &target, session, ctx).await
+        }
+        Some(Target::Pending(_)) | None => {
+            Err(fail(ctx, Outcome::Internal, "a request without an upstream reached the upstream phase"))
+        }
+    }
+}
+
 /// Lets a request into its pool, once.
 async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) -> Result<()> {
     if ctx.attempts.admitted {
@@ -80,16 +80,13 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
             return Err(fail(ctx, Outcome::BreakerOpen, &reason));
         }
     }
-    // One that has sent all is watched while it waits: when it leaves, so does its place in the queue.
-    let watched = session.is_body_empty();
     let whole = ctx.forward().and_then(|(forward, _)| forward.timeouts.request);
     let over = whole.map(|time| tokio::time::Instant::from_std(ctx.started + time));
     let entered = tokio::select! {
         biased;
         entered = upstream.enter() => entered,
-        gone = session.as_downstream_mut().read_body_or_idle(true), if watched => {
+        error = gone(session) => {
             ctx.outcome = Outcome::ClientGone;
-            let error = gone.err().unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "while it waited"));
             return Err(error.into_down());
         }
         () = until(over), if over.is_some() => {
@@ -113,7 +110,19 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
     Ok(())
 }
 
-async fn until(end: Option<tokio::time::Instant>) {
+/// Comes when the client leaves while it waits. One that has sent all is watched; over HTTP/1 another one cannot be.
+pub(super) async fn gone(session: &mut Session) -> Box<Error> {
+    let left = if session.is_body_empty() {
+        session.as_downstream_mut().read_body_or_idle(true).await.err()
+    } else if let Some(stream) = session.as_downstream_mut().watch_h2_stream_close() {
+        stream.await.err()
+    } else {
+        std::future::pending().await
+    };
+    left.unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "while it waited"))
+}
+
+pub(super) async fn until(end: Option<tokio::time::Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,
@@ -131,8 +140,13 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Context, reused: bool, 
     if let Some(Target::Pool(upstream)) = ctx.forwarding().map(|forwarding| &forwarding.target)
         && !upstream.believes(digest)
     {
-        let why = "its certificate is not the one that is configured";
-        return Err(Error::explain(ErrorType::InvalidCert, why).into_up());
+        return Err(not_believed());
+    }
+    if let Some(Target::Address(target)) = ctx.forwarding().map(|forwarding| &forwarding.target)
+        && target.scheme == "https"
+        && ctx.forward().is_some_and(|(forward, _)| !forward.outside.believes(digest))
+    {
+        return Err(not_believed());
     }
     if let Some((forward, _)) = ctx.forward() {
         // A client that takes nothing does not hold its place for ever.
@@ -158,6 +172,10 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Context, reused: bool, 
     ctx.attempts.exchange = begun;
     super::limits::begin_body(session, ctx);
     Ok(())
+}
+
+fn not_believed() -> Box<Error> {
+    Error::explain(ErrorType::InvalidCert, "its certificate is not the one that is configured").into_up()
 }
 
 fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -196,57 +214,6 @@ fn from_pool(upstream: &Arc<Upstream>, session: &Session, ctx: &mut Context) -> 
     let address = endpoint.address;
     ctx.attempts.begin(Some(endpoint), address, ctx.started);
     Ok(peer)
-}
-
-/// A dynamic target: its name is looked up here, and the address connected to is one that the allow-list has.
-async fn from_path(resolver: &Resolver, target: &DynamicTarget, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-    let addresses = match target.address {
-        Some(address) => vec![SocketAddr::new(address, target.port)],
-        None => match resolver.resolve(&target.host, target.port).await {
-            Ok(found) => found.addresses(),
-            Err(error) => {
-                let reason = format!("`{}` does not resolve: {error}", target.host);
-                return Err(fail(ctx, Outcome::Unresolved, &reason));
-            }
-        },
-    };
-    let allowed: Vec<SocketAddr> = match ctx.forward().map(|(forward, _)| &forward.target) {
-        Some(TargetRule::Dynamic(dynamic)) => {
-            let permits = |a: &&SocketAddr| dynamic.allow.permits_connection(&target.host, a.ip(), target.port);
-            addresses.iter().filter(permits).copied().collect()
-        }
-        _ => Vec::new(),
-    };
-    let untried = allowed.iter().filter(|address| !ctx.attempts.tried.contains(address)).count();
-    let next = allowed.iter().find(|address| !ctx.attempts.tried.contains(address)).or(allowed.first());
-    let (Some(&address), Ok(authority)) = (next, HeaderValue::from_str(&target.authority)) else {
-        let found: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
-        let reason = format!(
-            "`{}` stands for {}, which is not allowed; the entry `{}:{}` would allow it",
-            target.host,
-            found.join(", "),
-            found.first().map_or("", String::as_str),
-            target.port
-        );
-        return Err(fail(ctx, Outcome::AddressRefused, &reason));
-    };
-    let connect = ctx.forward().map_or(COME_AGAIN, |(forward, _)| forward.timeouts.connect);
-    ctx.server = Some(ServerInUse { address, scheme: "http", authority });
-    ctx.attempts.begin(None, address, ctx.started);
-    ctx.attempts.more_addresses = untried > 1;
-    Ok(Box::new(peer(address, connect)))
-}
-
-/// A dynamic target must not lead back into this process: a path could name it again and again, or its admin port.
-fn refuse_own(listeners: &Listeners, ctx: &mut Context) -> Result<()> {
-    let local = ctx.connection.as_ref().map(|connection| connection.local);
-    match ctx.server.as_ref().map(|server| server.address) {
-        Some(address) if listeners.is_own(address, local) => {
-            let reason = format!("{address} is an address of this very process");
-            Err(fail(ctx, Outcome::AddressRefused, &reason))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether the body is one that takes a while to send, or may do so.
@@ -315,7 +282,7 @@ pub(super) fn is_other_upgrade(session: &Session) -> bool {
         })
 }
 
-fn fail(ctx: &mut Context, outcome: Outcome, reason: &str) -> Box<Error> {
+pub(super) fn fail(ctx: &mut Context, outcome: Outcome, reason: &str) -> Box<Error> {
     ctx.outcome = outcome;
     ctx.reason = Some(reason.to_owned());
     let status = outcome.error_status().map_or(502, |status| status.as_u16());

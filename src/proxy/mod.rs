@@ -1,9 +1,11 @@
-//! The way of a request: accept → route → identify → limit → choose a server → forward → relay → adapt → record.
+//! The way of a request: accept → route → identify → limit → aim → choose a server → forward → relay → adapt → record.
 //!
 //! This file is its table of contents: Pingora's phases, each a call into the file that does the work.
 
 mod accept;
+mod address;
 mod admit;
+mod aim;
 mod attempts;
 mod connect;
 mod context;
@@ -75,17 +77,17 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        connect::choose(&self.listeners, &self.resolver, session, ctx).await
+        connect::choose(self, session, ctx).await
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        attempts::not_connected(ctx, error)
+        attempts::not_connected(session, ctx, error)
     }
 
     async fn connected_to_upstream(

@@ -211,12 +211,10 @@ fn body_steps(
 fn public_map(ctx: &Context, listeners: &Listeners) -> Option<PublicMap> {
     let (forward, values) = ctx.forward()?;
     let server = ctx.server.as_ref()?;
-    let base = match &ctx.forwarding()?.target {
-        Target::Pool(upstream) => upstream.base_path(),
-        Target::Address(_) => "",
-    };
+    let target = &ctx.forwarding()?.target;
+    let base = target.base_path();
     let public_prefix = values.prefix().trim_end_matches('/').to_owned();
-    let below = match &forward.rewrite {
+    let below = match forward.rewrite_towards(target) {
         Some(template) => template.render_before_rest(&values),
         None => public_prefix.clone(),
     };

@@ -170,7 +170,7 @@ impl FromStr for AllowEntry {
             match place.parse().map_err(|_| wrong())? {
                 super::host::HostPattern::Exact(name) => Where::Name(name),
                 super::host::HostPattern::Suffix(suffix) => Where::Suffix(suffix),
-                super::host::HostPattern::Any => return Err(wrong()),
+                _ => return Err(wrong()),
             }
         };
         Ok(Self { place, ports })

@@ -14,4 +14,4 @@ mod tie;
 
 pub use path::{PathError, RequestPath};
 pub use pattern::PathPattern;
-pub use table::{Capture, Conflict, HeaderCondition, Match, Matcher, RouteTable};
+pub use table::{Capture, Conflict, HeaderCondition, Match, Matcher, PathRegex, RouteTable};

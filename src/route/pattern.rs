@@ -5,10 +5,12 @@
 //! /grafana/**                    /grafana and everything below it
 //! /users/{id}/keys               one segment captured
 //! /yarn/{host}:{port:digits}/**  several captures in one segment
+//! /s_{name:word:50}/**           a capture of at most 50 characters
 //! ```
 //!
 //! `**` is the rest of the path with its leading slash, or nothing. A capture takes at least one character and never a
-//! slash; `:digits` lets it take decimal digits only. In a segment with several captures each takes as much as it can.
+//! slash; `:digits` lets it take decimal digits only, `:word` letters, digits, `_` and `-`, and a number behind that so
+//! many of them at most. In a segment with several captures each takes as much as it can.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,14 +34,33 @@ pub(super) enum Segment {
 }
 
 /// A piece of a segment that captures.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
     /// These bytes.
     Literal(Vec<u8>),
-    /// One or more characters.
+    /// One or more of these characters, so many at most.
+    Capture(Chars, usize),
+}
+
+/// What a capture takes, the least specific first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Chars {
+    /// All characters.
     Any,
-    /// One or more decimal digits.
+    /// ASCII letters, digits, `_` and `-`.
+    Word,
+    /// Decimal digits.
     Digits,
+}
+
+impl Chars {
+    fn take(self, byte: u8) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Word => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Digits => byte.is_ascii_digit(),
+        }
+    }
 }
 
 impl PathPattern {
@@ -80,7 +101,7 @@ impl PathPattern {
                             Part::Literal(bytes) => {
                                 path.push_str(&String::from_utf8_lossy(bytes));
                             }
-                            Part::Any | Part::Digits => path.push_str(value(names.next()?)?),
+                            Part::Capture(..) => path.push_str(value(names.next()?)?),
                         }
                     }
                 }
@@ -134,7 +155,7 @@ impl FromStr for PathPattern {
     }
 }
 
-fn parse_segment(text: &str, names: &mut Vec<String>) -> Result<Segment, String> {
+pub(super) fn parse_segment(text: &str, names: &mut Vec<String>) -> Result<Segment, String> {
     let mut parts: Vec<Part> = Vec::new();
     let mut left = text;
     while !left.is_empty() {
@@ -142,7 +163,7 @@ fn parse_segment(text: &str, names: &mut Vec<String>) -> Result<Segment, String>
             let Some((capture, after)) = inner.split_once('}') else {
                 return Err(format!("`{{` is not closed in `{text}`; write `{{name}}`"));
             };
-            if matches!(parts.last(), Some(Part::Any | Part::Digits)) {
+            if matches!(parts.last(), Some(Part::Capture(..))) {
                 return Err(format!("two captures stand side by side in `{text}`; put a character between them"));
             }
             parts.push(parse_capture(capture, names)?);
@@ -168,11 +189,26 @@ fn parse_segment(text: &str, names: &mut Vec<String>) -> Result<Segment, String>
 }
 
 fn parse_capture(text: &str, names: &mut Vec<String>) -> Result<Part, String> {
-    let (name, kind) = match text.split_once(':') {
-        None => (text, Part::Any),
-        Some((name, "digits")) => (name, Part::Digits),
-        Some((name, kind)) => {
-            return Err(format!("`{kind}` is not a kind of capture; write `{{{name}}}` or `{{{name}:digits}}`"));
+    let (name, kind) = text.split_once(':').map_or((text, None), |(name, kind)| (name, Some(kind)));
+    let (kind, most) = kind.map_or((None, None), |kind| match kind.split_once(':') {
+        Some((kind, most)) => (Some(kind), Some(most)),
+        None => (Some(kind), None),
+    });
+    let chars = match kind {
+        None => Chars::Any,
+        Some("digits") => Chars::Digits,
+        Some("word") => Chars::Word,
+        Some(kind) => {
+            return Err(format!(
+                "`{kind}` is not a kind of capture; write `{{{name}}}`, `{{{name}:digits}}` or `{{{name}:word}}`"
+            ));
+        }
+    };
+    let most = match most.map(str::parse::<usize>) {
+        None => usize::MAX,
+        Some(Ok(most)) if most > 0 => most,
+        Some(_) => {
+            return Err(format!("`{text}` does not end in a number of characters; write one such as `{name}:word:50`"));
         }
     };
     let valid = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -184,7 +220,7 @@ fn parse_capture(text: &str, names: &mut Vec<String>) -> Result<Part, String> {
         return Err(format!("the capture `{name}` stands twice; give each a name of its own"));
     }
     names.push(name.to_owned());
-    Ok(kind)
+    Ok(Part::Capture(chars, most))
 }
 
 /// Matches one raw segment with literal pieces and captures; pushes the byte ranges of the captures, relative to it.
@@ -200,11 +236,8 @@ pub(super) fn match_parts(
     let left = &segment[offset..];
     match first {
         Part::Literal(bytes) => left.starts_with(bytes) && match_parts(others, segment, offset + bytes.len(), found),
-        Part::Any | Part::Digits => {
-            let longest = match first {
-                Part::Digits => left.iter().take_while(|b| b.is_ascii_digit()).count(),
-                _ => left.len(),
-            };
+        Part::Capture(chars, most) => {
+            let longest = left.iter().take(*most).take_while(|byte| chars.take(**byte)).count();
             for length in (1..=longest).rev() {
                 let mut inner: smallvec::SmallVec<[(usize, usize); 4]> = smallvec::SmallVec::new();
                 if match_parts(others, segment, offset + length, &mut inner) {
@@ -241,6 +274,9 @@ mod tests {
         assert_eq!(parts("{host}:{port:digits}", "a:b"), None);
         assert_eq!(parts("jci_{name}", "jci_x"), Some(vec!["x".into()]));
         assert_eq!(parts("jci_{name}", "jci_"), None);
+        assert_eq!(parts("jci_{name:word:3}", "jci_a-_"), Some(vec!["a-_".into()]));
+        assert_eq!(parts("jci_{name:word:3}", "jci_abcd"), None);
+        assert_eq!(parts("jci_{name:word}", "jci_a.b"), None);
     }
 
     #[test]
@@ -253,6 +289,8 @@ mod tests {
             ("/{a}{b}", "side by side"),
             ("/{a}/{a}", "stands twice"),
             ("/{a:int}", "{a:digits}"),
+            ("/{a:word:0}", "a:word:50"),
+            ("/{a:digits:x}", "number of characters"),
             ("/{", "not closed"),
             ("/{}", "not a name"),
             ("/a?b", "query"),

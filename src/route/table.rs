@@ -1,8 +1,8 @@
 //! Which route matches: a trie of segments for each host pattern.
 //!
-//! Of all routes that match a request the most specific wins, compared in this order: host (exact, longest suffix,
-//! any), path (segment by segment: literal, literal text with captures, capture, `**`), methods (named, any), number of
-//! header conditions. Two routes that tie and could both match are an error when the table is built.
+//! Of all routes that match a request the most specific wins, compared in this order: host (exact, captured label, longest
+//! suffix, longest prefix, any), path (segment by segment: literal, literal text with captures, capture, `**`), methods
+//! (named, any), number of conditions on headers and path. Two routes that tie and could both match are an error when the table is built.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::host::{self, HostPattern};
 use super::path;
-use super::pattern::{Part, PathPattern, Segment, match_parts};
+use super::pattern::{Chars, Part, PathPattern, Segment, match_parts};
 use super::tie;
 
 /// What a request must be for a route to match it.
@@ -21,11 +21,78 @@ pub struct Matcher {
     pub hosts: Vec<HostPattern>,
     /// Paths; never empty.
     pub paths: Vec<PathPattern>,
+    /// The names of what paths and hosts capture, in the order of a match: that of the host comes last.
+    pub captures: Vec<String>,
+    /// What the path must fit besides.
+    pub path_regex: Option<PathRegex>,
     /// Methods; empty for any.
     pub methods: Vec<Method>,
     /// Header conditions; all must hold.
     pub headers: Vec<HeaderCondition>,
 }
+
+/// A regular expression for paths. It sees them percent-decoded, but for slashes that are encoded.
+#[derive(Debug, Clone)]
+pub struct PathRegex {
+    text: String,
+    regex: regex_automata::meta::Regex,
+}
+
+impl PathRegex {
+    /// Whether a normalised path fits.
+    #[must_use]
+    pub fn fits(&self, path: &str) -> bool {
+        if !path.contains('%') {
+            return self.regex.is_match(path);
+        }
+        let mut decoded: Vec<u8> = Vec::with_capacity(path.len());
+        for (index, segment) in path.split('/').enumerate() {
+            if index > 0 {
+                decoded.push(b'/');
+            }
+            for byte in path::decode(segment).iter() {
+                match byte {
+                    b'/' => decoded.extend_from_slice(b"%2F"),
+                    byte => decoded.push(*byte),
+                }
+            }
+        }
+        self.regex.is_match(&decoded)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl std::str::FromStr for PathRegex {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |error: String| format!("`{text}` is not a regular expression: {error}");
+        let limits = regex_automata::meta::Config::new().nfa_size_limit(Some(1024 * 1024));
+        let mut builder = regex_automata::meta::Builder::new();
+        let regex = builder.configure(limits).build(text).map_err(|error| {
+            wrong(error.syntax_error().map_or_else(|| error.to_string(), |why| last_line(&why.to_string())))
+        })?;
+        Ok(Self { text: text.to_owned(), regex })
+    }
+}
+
+/// The last line of a message, which says what is wrong; those before show where.
+fn last_line(message: &str) -> String {
+    message.lines().last().unwrap_or(message).trim_start_matches("error: ").to_owned()
+}
+
+impl PartialEq for PathRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for PathRegex {}
 
 /// A condition on a request header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +115,16 @@ impl HeaderCondition {
 }
 
 impl Matcher {
-    /// Whether method and headers fit; host and path are the trie's.
+    /// Whether method, headers and the condition on the path fit; host and path pattern are the trie's.
     #[must_use]
-    pub fn accepts(&self, method: &Method, headers: &HeaderMap) -> bool {
-        self.accepts_method(method) && self.headers.iter().all(|c| c.holds(headers))
+    pub fn accepts(&self, method: &Method, headers: &HeaderMap, path: &str) -> bool {
+        self.accepts_method(method) && self.accepts_path(path) && self.headers.iter().all(|c| c.holds(headers))
+    }
+
+    /// Whether the condition on the path holds.
+    #[must_use]
+    pub fn accepts_path(&self, path: &str) -> bool {
+        self.path_regex.as_ref().is_none_or(|regex| regex.fits(path))
     }
 
     /// Whether the method fits. A route for GET answers HEAD as well (RFC 9110 §9.3.2).
@@ -62,9 +135,9 @@ impl Matcher {
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))
     }
 
-    /// How specific method and headers are.
+    /// How specific method and conditions are.
     pub(super) fn rank(&self) -> (bool, usize) {
-        (!self.methods.is_empty(), self.headers.len())
+        (!self.methods.is_empty(), self.headers.len() + usize::from(self.path_regex.is_some()))
     }
 
     /// Whether some request could satisfy the method and header conditions of both.
@@ -97,7 +170,7 @@ pub struct Match {
     pub route: usize,
     /// Which of the route's path patterns matched.
     pub pattern: usize,
-    /// Captures, in the order of [`PathPattern::names`].
+    /// Captures, in the order of [`Matcher::captures`].
     pub captures: SmallVec<[Capture; 4]>,
     /// Where the rest (`**`) starts in the path; the path's length without a rest.
     pub rest: usize,
@@ -118,8 +191,13 @@ pub struct Conflict {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     exact: HashMap<String, Node>,
+    /// By all behind the first label: what captures in that one, the most specific first.
+    labels: HashMap<String, Vec<(Vec<Part>, Node)>>,
     suffixes: Vec<(String, Node)>,
+    prefixes: Vec<(String, Node)>,
     any: Node,
+    /// Whether all of them fit every host.
+    any_host: bool,
 }
 
 /// A pattern that ends at a node: which route and which of its patterns.
@@ -143,7 +221,7 @@ impl RouteTable {
     /// # Errors
     /// Every pair of routes that tie.
     pub fn build<'r>(routes: impl Iterator<Item = (usize, &'r Matcher)> + Clone) -> Result<Self, Vec<Conflict>> {
-        let mut table = Self::default();
+        let mut table = Self { any_host: true, ..Self::default() };
         let mut conflicts = Vec::new();
         let matchers: HashMap<usize, &Matcher> = routes.clone().collect();
         tie::find(&routes.clone().collect::<Vec<_>>(), &mut conflicts);
@@ -157,21 +235,24 @@ impl RouteTable {
             }
         }
         table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        table.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        for labels in table.labels.values_mut() {
+            labels.sort_by_key(|(label, _)| std::cmp::Reverse(specificity(label)));
+        }
         conflicts.dedup_by_key(|conflict| (conflict.first, conflict.second));
         if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
     }
 
     fn root(&mut self, host: &HostPattern) -> &mut Node {
+        self.any_host &= *host == HostPattern::Any;
         match host {
             HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
             HostPattern::Any => &mut self.any,
-            HostPattern::Suffix(suffix) => {
-                let known = self.suffixes.iter().position(|(s, _)| s == suffix);
-                let at = known.unwrap_or_else(|| {
-                    self.suffixes.push((suffix.clone(), Node::default()));
-                    self.suffixes.len() - 1
-                });
-                &mut self.suffixes[at].1
+            HostPattern::Suffix(suffix) => node_of(&mut self.suffixes, suffix),
+            HostPattern::Prefix(prefix) => node_of(&mut self.prefixes, prefix),
+            HostPattern::Capture(pattern) => {
+                let labels = self.labels.entry(pattern.suffix().to_owned()).or_default();
+                node_of(labels, pattern.label())
             }
         }
     }
@@ -181,22 +262,50 @@ impl RouteTable {
     /// `accept` is asked about the routes whose host and path match, most specific first.
     pub fn find(&self, authority: &str, path: &str, mut accept: impl FnMut(usize) -> bool) -> Option<Match> {
         let mut search = Search { path, captures: SmallVec::new(), accept: &mut accept };
-        if !self.exact.is_empty() || !self.suffixes.is_empty() {
-            let host = host::normalise(authority);
-            if let Some(found) = self.exact.get(host.as_ref()).and_then(|n| search.visit(n, 0)) {
-                return Some(found);
-            }
-            for (suffix, node) in &self.suffixes {
-                if host.len() > suffix.len()
-                    && host.ends_with(suffix.as_str())
-                    && let Some(found) = search.visit(node, 0)
+        if !self.any_host
+            && let Some(found) = self.find_host(&host::normalise(authority), &mut search)
+        {
+            return Some(found);
+        }
+        search.visit(&self.any, 0)
+    }
+
+    /// What routes that name hosts have for this one.
+    fn find_host(&self, host: &str, search: &mut Search<'_, '_>) -> Option<Match> {
+        if let Some(found) = self.exact.get(host).and_then(|node| search.visit(node, 0)) {
+            return Some(found);
+        }
+        if !self.labels.is_empty()
+            && let Some(dot) = host.find('.')
+            && let Some(labels) = self.labels.get(&host[dot..])
+        {
+            for (parts, node) in labels {
+                if let Some(captured) = host::capture(parts, &host[..dot])
+                    && let Some(mut found) = search.visit(node, 0)
                 {
+                    found.captures.push(Capture::Text(captured.to_owned()));
                     return Some(found);
                 }
             }
         }
-        search.visit(&self.any, 0)
+        let below = self.suffixes.iter().filter(|(s, _)| host.len() > s.len() && host.ends_with(s.as_str()));
+        let begins = self.prefixes.iter().filter(|(p, _)| host.len() > p.len() && host.starts_with(p.as_str()));
+        below.chain(begins).find_map(|(_, node)| search.visit(node, 0))
     }
+}
+
+/// The node of a key, which is made where there is none.
+fn node_of<'n, K, Q>(nodes: &'n mut Vec<(K, Node)>, key: &Q) -> &'n mut Node
+where
+    K: PartialEq + std::borrow::Borrow<Q>,
+    Q: ToOwned<Owned = K> + PartialEq + ?Sized,
+{
+    let known = nodes.iter().position(|(known, _)| known.borrow() == key);
+    let at = known.unwrap_or_else(|| {
+        nodes.push((key.to_owned(), Node::default()));
+        nodes.len() - 1
+    });
+    &mut nodes[at].1
 }
 
 impl Node {
@@ -247,14 +356,19 @@ impl Node {
     }
 }
 
-/// How specific a capturing segment is: literal bytes first, then captures held to digits.
-pub(super) fn specificity(parts: &[Part]) -> (usize, usize) {
+/// How specific a capturing segment is: literal bytes first, then captures held to digits, to words, to a length.
+pub(super) fn specificity(parts: &[Part]) -> [usize; 4] {
     let literal = parts.iter().map(|part| match part {
         Part::Literal(bytes) => bytes.len(),
-        Part::Any | Part::Digits => 0,
+        Part::Capture(..) => 0,
     });
-    let digits = parts.iter().filter(|part| matches!(part, Part::Digits));
-    (literal.sum(), digits.count())
+    let count = |fits: fn(&Part) -> bool| parts.iter().filter(|part| fits(part)).count();
+    [
+        literal.sum(),
+        count(|part| matches!(part, Part::Capture(Chars::Digits, _))),
+        count(|part| matches!(part, Part::Capture(Chars::Word, _))),
+        count(|part| matches!(part, Part::Capture(_, most) if *most < usize::MAX)),
+    ]
 }
 
 /// A walk through the trie, most specific branch first.
@@ -327,6 +441,8 @@ mod tests {
         Matcher {
             hosts: vec![HostPattern::Any],
             paths: vec![path.parse().unwrap()],
+            captures: Vec::new(),
+            path_regex: None,
             methods: Vec::new(),
             headers: Vec::new(),
         }
@@ -386,6 +502,49 @@ mod tests {
         assert_eq!(route("b.example.org", "/x"), Some(1));
         assert_eq!(route("example.org", "/x/y"), Some(2));
         assert_eq!(route("example.org", "/x"), None);
+    }
+
+    #[test]
+    fn a_captured_label_comes_after_the_exact_host_and_before_suffixes() {
+        let at = |host: &str| Matcher { hosts: vec![host.parse().unwrap()], ..matcher("/{x}/**") };
+        let hosts = ["a.x.org", "{n}.x.org", "{n}-1.x.org", "{n:digits}.x.org", "*.x.org", "b.*", "*"];
+        let table = table(&hosts.map(at)).unwrap();
+        for (host, expected, captured) in [
+            ("A.x.org:80", 0, None),
+            ("b.x.org", 1, Some("b")),
+            ("b-1.x.org.", 2, Some("b")),
+            ("17.x.org", 3, Some("17")),
+            ("c.d.x.org", 4, None),
+            ("b.y.org", 5, None),
+            ("x.org", 6, None),
+        ] {
+            let found = table.find(host, "/p/q", |_| true).unwrap();
+            assert_eq!(found.route, expected, "{host}");
+            let expected = captured.map(|text| Capture::Text(text.to_owned()));
+            assert_eq!((found.captures.get(1), found.rest), (expected.as_ref(), 2), "{host}");
+        }
+    }
+
+    #[test]
+    fn captured_labels_that_tie_are_conflicts() {
+        let at = |host: &str, path: &str| Matcher { hosts: vec![host.parse().unwrap()], ..matcher(path) };
+        assert!(table(&[at("{a}.x.org", "/a"), at("{b}.x.org", "/a")]).is_err());
+        assert!(table(&[at("{a}-x.x.org", "/a"), at("x-{b}.x.org", "/a")]).is_err());
+        assert!(table(&[at("{a}-x.x.org", "/a"), at("x-{b}.x.org", "/b")]).is_ok());
+        assert!(table(&[at("{a}-x.x.org", "/{c}:{d}"), at("x-{b}.x.org", "/{c}-{d}")]).is_err());
+        assert!(table(&[at("{a}-x.x.org", "/a"), at("{b}-y.x.org", "/a")]).is_ok());
+        assert!(table(&[at("{a}.x.org", "/a"), at("{b}.y.org", "/a")]).is_ok());
+    }
+
+    #[test]
+    fn a_condition_on_the_path_sees_it_decoded_but_for_slashes() {
+        let fits = |regex: &str, path: &str| regex.parse::<PathRegex>().unwrap().fits(path);
+        assert!(fits("^/[^/]+/", "/a/") && !fits("^/[^/]+/", "/a"));
+        assert!(fits("/auth/.+", "/x/%61uth/y") && !fits("/auth/", "/x/a%2Fauth/y%2Fauth%2F"));
+        assert!("(".parse::<PathRegex>().unwrap_err().contains("not a regular expression"));
+        let with = Matcher { path_regex: Some("x".parse().unwrap()), ..matcher("/**") };
+        assert!(table(&[with.clone(), matcher("/**")]).is_ok());
+        assert!(table(&[with.clone(), with]).is_err());
     }
 
     #[test]

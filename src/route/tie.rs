@@ -7,12 +7,16 @@ use super::table::{Conflict, Matcher, specificity};
 pub(super) fn find(routes: &[(usize, &Matcher)], conflicts: &mut Vec<Conflict>) {
     for (at, (second, b)) in routes.iter().enumerate() {
         for (first, a) in &routes[..at] {
-            let same = a.rank() == b.rank() && a.overlaps(b) && a.hosts.iter().any(|host| b.hosts.contains(host));
-            if !same {
+            if a.rank() != b.rank() || !a.overlaps(b) {
                 continue;
             }
+            let same_host = a.hosts.iter().any(|host| b.hosts.iter().any(|other| host.is_same(other)));
+            let tied_hosts = a.hosts.iter().any(|host| b.hosts.iter().any(|other| host.ties(other)));
+            let tie = |p: &PathPattern, q: &PathPattern| {
+                (same_host && ties(p, q)) || (tied_hosts && (ties(p, q) || same_shape(p, q)))
+            };
             let pairs = a.paths.iter().flat_map(|p| b.paths.iter().map(move |q| (p, q)));
-            for (_, path) in pairs.filter(|(p, q)| ties(p, q)) {
+            for (_, path) in pairs.filter(|(p, q)| tie(p, q)) {
                 conflicts.push(Conflict { first: *first, second: *second, path: path.as_str().to_owned() });
             }
         }
@@ -32,6 +36,16 @@ pub(super) fn ties(a: &PathPattern, b: &PathPattern) -> bool {
         _ => false,
     };
     same_length && a.segments().iter().zip(b.segments()).all(tie) && differ
+}
+
+/// Whether two patterns differ in nothing but the names of their captures.
+fn same_shape(a: &PathPattern, b: &PathPattern) -> bool {
+    a.segments() == b.segments() && a.has_rest() == b.has_rest()
+}
+
+/// Whether two labels of hosts that differ in shape are equally specific, and some host fits both.
+pub(super) fn labels_tie(a: &[Part], b: &[Part]) -> bool {
+    a != b && specificity(a) == specificity(b) && overlap(a, b)
 }
 
 /// Whether some text could fit both: told by the literal text that each begins and ends with. Where that leaves it

@@ -8,6 +8,7 @@ use super::steps::{self, RouteScope};
 use super::{Action, Entrance, Forward, Route, RouteLimits, Snapshot, Tables, TargetRule};
 use crate::config::{Entry, KeyPath, Loaded, Report, RouteLog, RouteSpec};
 use crate::observe::{Logged, Metrics, RouteInfo};
+use crate::route::host::HostPattern;
 use crate::route::public::{Mount, Via};
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
@@ -81,7 +82,7 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report
     let mut routes = Vec::new();
     for (entry, matcher) in loaded.routes.iter().zip(matchers) {
         let scope = RouteScope { loaded, entry, upstreams, upstream_hosts: &hosts, matcher: &matcher };
-        let action = steps::compile_action(&scope, report);
+        let action = steps::compile_action(&scope, around, report);
         let errors = steps::compile_errors(&scope, around, report);
         let entrance = super::entrance::compile(&scope, around, report);
         if let (Some(action), Some(errors), Some(entrance)) = (action, errors, entrance) {
@@ -125,7 +126,7 @@ fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Repor
         }
     }
     if hosts.is_empty() {
-        hosts.push(crate::route::host::HostPattern::Any);
+        hosts.push(HostPattern::Any);
     }
     let mut paths: Vec<PathPattern> = Vec::new();
     for path in &spec.path {
@@ -144,6 +145,10 @@ fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Repor
                        make routes of their own of them";
         report.push(loaded.problem(entry, &["path"], message));
     }
+    let captures = captures(loaded, entry, &hosts, &paths, report);
+    let path_regex = spec.match_path.as_deref().and_then(|text| {
+        text.parse().map_err(|message| report.push(loaded.problem(entry, &["match_path"], message))).ok()
+    });
     let headers = spec.match_headers.iter().map(|(name, value)| crate::route::HeaderCondition {
         name: name.get().clone(),
         value: (value != "*").then(|| value.clone()),
@@ -151,9 +156,36 @@ fn compile_matcher(loaded: &Loaded, entry: &Entry<RouteSpec>, report: &mut Repor
     Matcher {
         hosts,
         paths,
+        captures,
+        path_regex,
         methods: spec.methods.iter().map(|method| method.get().clone()).collect(),
         headers: headers.collect(),
     }
+}
+
+/// The names of what the patterns of a route capture: those of the path, then that of the host.
+fn captures(
+    loaded: &Loaded,
+    entry: &Entry<RouteSpec>,
+    hosts: &[HostPattern],
+    paths: &[PathPattern],
+    report: &mut Report,
+) -> Vec<String> {
+    let mut names = paths.first().map_or_else(Vec::new, |pattern| pattern.names().to_vec());
+    let of_host = hosts.first().and_then(HostPattern::capture);
+    if hosts.iter().any(|host| host.capture() != of_host) {
+        let message = "the hosts of a route capture the same name, or none of them captures; make routes of their own \
+                       of them";
+        report.push(loaded.problem(entry, &["host"], message));
+    }
+    if let Some(name) = of_host {
+        if names.iter().any(|known| known == name) {
+            let message = format!("the capture `{name}` stands in `path` as well; give each a name of its own");
+            report.push(loaded.problem(entry, &["host"], message));
+        }
+        names.push(name.to_owned());
+    }
+    names
 }
 
 fn report_names(loaded: &Loaded, report: &mut Report) {
@@ -199,7 +231,7 @@ fn via(route: &Route) -> Option<Via> {
         return None;
     };
     let pattern = route.matcher.paths.first()?.clone();
-    let (host, port) = dynamic.captures();
+    let (host, port) = dynamic.captures()?;
     Some(Via {
         host: pattern.names().get(host)?.clone(),
         port: pattern.names().get(port)?.clone(),
@@ -219,8 +251,10 @@ fn add_health(routes: &mut Vec<Route>, metrics: &Metrics) {
     routes.push(Route {
         name: "healthz".to_owned(),
         matcher: Matcher {
-            hosts: vec![crate::route::host::HostPattern::Any],
+            hosts: vec![HostPattern::Any],
             paths: vec![path],
+            captures: Vec::new(),
+            path_regex: None,
             methods: Vec::new(),
             headers: Vec::new(),
         },
@@ -319,14 +353,14 @@ fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, S
     }
 }
 
-/// The names under which some route, or a service that it asks, tells who asks.
+/// The names under which some route, or a service that it asks, tells who asks, or is told.
 fn reserved(routes: &[Route]) -> Reserved {
     let headers = routes.iter().filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(&forward.identity),
         _ => None,
     });
-    let gates = routes.iter().filter_map(|route| route.entry.gate.as_ref());
-    Reserved::new(headers.flat_map(IdentityHeaders::names).chain(gates.flat_map(Gate::reserves)))
+    let told = routes.iter().filter_map(|route| route.entry.gate.as_ref()).flat_map(Gate::reserved);
+    Reserved::new(headers.flat_map(IdentityHeaders::names).chain(told))
 }
 
 /// The path of a key below a route.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{Action, Forward, Route, Snapshot, TargetRule};
+use super::{Action, Route, Snapshot};
 use crate::route::template::Values;
 use crate::route::{Capture, Match, PathError, RequestPath, RouteTable};
-use crate::step::dynamic::{DynamicTarget, TargetRefusal};
+use crate::step::dynamic::{Arrived, Cookies, DynamicTarget};
 use crate::step::files::Wanted;
 use crate::upstream::Upstream;
 
@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// `http` or `https`, as the client sees it.
     pub scheme: &'static str,
+    /// Where it came in.
+    pub arrived: Arrived,
     /// The name of the listener, where it has one.
     pub listener: Option<&'a str>,
     /// Whether the listener sends everything to https.
@@ -75,8 +77,10 @@ pub struct Forwarding {
 pub enum Target {
     /// A pool.
     Pool(Arc<Upstream>),
-    /// An address that the path named.
+    /// An address that the request named, or at which an instance is.
     Address(DynamicTarget),
+    /// It depends on who asks, or on what is registered: [`Decision::aim`] tells it. Holds the cookies that name it.
+    Pending(Cookies),
 }
 
 /// Why a request is refused before any upstream sees it.
@@ -92,6 +96,12 @@ pub enum Refusal {
     MethodNotAllowed(Vec<Method>),
     /// Host or port of a dynamic target are not such.
     BadTarget,
+    /// What names a dynamic target besides the path is not there, or names none.
+    UnfitTarget(&'static str),
+    /// No instance of this name is registered.
+    NoInstance,
+    /// Who asks may not enter the instance.
+    NotAdmitted,
     /// The allow-list does not have the dynamic target.
     TargetNotAllowed {
         /// The entry that would allow it.
@@ -105,9 +115,9 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadPath(_) | Self::AmbiguousPath | Self::BadTarget => StatusCode::BAD_REQUEST,
-            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoRoute | Self::NoInstance => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TargetNotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::TargetNotAllowed { .. } | Self::UnfitTarget(_) | Self::NotAdmitted => StatusCode::FORBIDDEN,
         }
     }
 
@@ -123,7 +133,9 @@ impl Refusal {
             Self::NoRoute => "no service is published at this address".to_owned(),
             Self::MethodNotAllowed(_) => "this address does not take this method".to_owned(),
             Self::BadTarget => "host and port in the path are not a host and a port".to_owned(),
-            Self::TargetNotAllowed { .. } => "this target is not published".to_owned(),
+            Self::NoInstance => "no service is registered under this name".to_owned(),
+            Self::NotAdmitted => "this service is somebody else's".to_owned(),
+            Self::TargetNotAllowed { .. } | Self::UnfitTarget(_) => "this target is not published".to_owned(),
         }
     }
 }
@@ -170,7 +182,8 @@ impl Snapshot {
     }
 
     fn find(&self, table: &RouteTable, request: &Request<'_>, path: &str) -> Option<Match> {
-        table.find(request.host, path, |route| self.routes[route].matcher.accepts(request.method, request.headers))
+        table
+            .find(request.host, path, |route| self.routes[route].matcher.accepts(request.method, request.headers, path))
     }
 
     /// Whether the most lenient reading of the path leads elsewhere: to another route, or with other captures.
@@ -202,7 +215,7 @@ impl Snapshot {
         let mut methods: Vec<Method> = Vec::new();
         table.find(request.host, path, |route| {
             let matcher = &self.routes[route].matcher;
-            if !matcher.accepts_method(request.method) {
+            if !matcher.accepts_method(request.method) && matcher.accepts_path(path) {
                 methods.extend(matcher.methods.iter().cloned());
             }
             false
@@ -246,42 +259,9 @@ fn verdict(route: &Route, request: &Request<'_>, values: &Values<'_>, path_chang
             Verdict::Redirect { status: redirect.status, location: redirect.location(values, query_of(request.target)) }
         }
         Action::Files(files) => Verdict::File(files.wanted(values)),
-        Action::Forward(forward) => match target(forward, values) {
+        Action::Forward(forward) => match forward.target(values, request) {
             Err(refusal) => Verdict::Refuse(refusal),
-            Ok(target) => {
-                Verdict::Forward(Forwarding { path: upstream_path(forward, &target, values, path_changed), target })
-            }
+            Ok(target) => Verdict::Forward(Forwarding { path: forward.path(&target, values, path_changed), target }),
         },
     }
-}
-
-fn target(forward: &Forward, values: &Values<'_>) -> Result<Target, Refusal> {
-    match &forward.target {
-        TargetRule::Pool(upstream) => Ok(Target::Pool(Arc::clone(upstream))),
-        TargetRule::Dynamic(dynamic) => match dynamic.target(values) {
-            Ok(target) => Ok(Target::Address(target)),
-            Err(TargetRefusal::Malformed) => Err(Refusal::BadTarget),
-            Err(TargetRefusal::NotAllowed { entry }) => Err(Refusal::TargetNotAllowed { entry }),
-        },
-    }
-}
-
-fn upstream_path(forward: &Forward, target: &Target, values: &Values<'_>, path_changed: bool) -> Option<String> {
-    let base = match target {
-        Target::Pool(upstream) => upstream.base_path(),
-        Target::Address(_) => "",
-    };
-    if forward.rewrite.is_none() && base.is_empty() && (forward.raw_target || !path_changed) {
-        return None;
-    }
-    let mut path = String::with_capacity(base.len() + values.path.len() + 16);
-    path.push_str(base);
-    match &forward.rewrite {
-        Some(template) => template.render(values, &mut path),
-        None => path.push_str(values.path),
-    }
-    if path.is_empty() {
-        path.push('/');
-    }
-    Some(path)
 }

@@ -23,7 +23,7 @@ pub(super) struct Around<'a> {
 pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Report) -> Option<Entrance> {
     let spec = &scope.entry.value;
     let file = |path: &str| scope.loaded.resolve_path(scope.entry.document, path);
-    let captures = scope.matcher.paths.first().map_or(&[][..], |pattern| pattern.names());
+    let captures = &scope.matcher.captures;
     let within =
         AuthScope { file: &file, shared: around.shared, before: around.before, metrics: around.metrics, captures };
     let before = report.len();

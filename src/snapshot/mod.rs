@@ -1,5 +1,6 @@
 //! Spec → [`Snapshot`]: everything that routing and forwarding need, compiled, immutable, swapped as one.
 
+mod aim;
 mod compile;
 mod decide;
 mod entrance;
@@ -8,6 +9,7 @@ mod outward;
 mod patience;
 mod route;
 mod steps;
+mod target;
 mod trace;
 
 use std::collections::HashMap;
@@ -21,12 +23,13 @@ use crate::step::identity::Reserved;
 use crate::step::shared::Shared;
 use crate::upstream::Upstream;
 
+pub use aim::Find;
 pub use compile::compile;
 pub use decide::{Decision, Forwarding, Refusal, Request, Target, Verdict, path_of, query_of};
 pub use limits::{Admitted, BODY_START, DRAIN_RATE, DRAIN_TIME, RouteLimits};
 pub use outward::{Outward, Prefix};
 pub use patience::{Retry, Timeouts};
-pub use route::{Action, Entrance, Forward, HostHeader, Route, TargetRule};
+pub use route::{Action, Entrance, Forward, HostHeader, Route, TargetRule, Wait};
 pub use trace::Trace;
 
 /// A compiled configuration.

@@ -56,6 +56,8 @@ pub struct Outward<'a> {
     pub scheme: &'static str,
     /// The server's `host[:port]`, as configured.
     pub authority: &'a HeaderValue,
+    /// Whether it stands for this machine, towards which the path may be another one.
+    pub local: bool,
     /// What templates are filled in with.
     pub values: Values<'a>,
     /// The request's id.
@@ -82,7 +84,8 @@ impl Forward {
     /// Turns a client's headers into the upstream's.
     pub fn outward(&self, headers: &mut dyn Headers, outward: Outward<'_>) {
         self.set_host(headers, &outward);
-        let prefix = match self.prefixes.get(outward.values.found.pattern) {
+        let prefixes = if outward.local { &self.local_prefixes } else { &self.prefixes };
+        let prefix = match prefixes.get(outward.values.found.pattern) {
             Some(Prefix::Fixed(prefix)) => Some(prefix.clone()),
             Some(Prefix::BeforeRest) => HeaderValue::from_str(outward.values.prefix()).ok(),
             Some(Prefix::None) | None => None,

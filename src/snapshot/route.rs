@@ -20,10 +20,11 @@ use crate::step::etag::Tag;
 use crate::step::files::Files;
 use crate::step::headers::HeaderEdits;
 use crate::step::identity::IdentityHeaders;
+use crate::step::instance::InstanceRule;
 use crate::step::limit::Limits;
 use crate::step::redirect::Redirect;
 use crate::step::substitute::Substitute;
-use crate::upstream::Upstream;
+use crate::upstream::{Outside, Patience, Upstream, Waits};
 
 /// A route: what it matches, and what happens to a request that it wins.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Action {
         match self {
             Self::Forward(forward) => match &forward.target {
                 TargetRule::Pool(upstream) => Some(upstream),
-                TargetRule::Dynamic(_) => None,
+                TargetRule::Dynamic(_) | TargetRule::Instance(_) => None,
             },
             _ => None,
         }
@@ -122,6 +123,12 @@ impl Action {
 pub struct Forward {
     /// Where to.
     pub target: TargetRule,
+    /// How servers are connected to that no pool has.
+    pub outside: Outside,
+    /// How long those are waited for.
+    pub wait: Option<Wait>,
+    /// Where to, when they cannot be reached.
+    pub fallback: Option<Arc<Upstream>>,
     /// The path towards the upstream.
     pub rewrite: Option<Template>,
     /// Whether the target goes out byte for byte.
@@ -130,6 +137,8 @@ pub struct Forward {
     pub host: HostHeader,
     /// The public prefix that the upstream does not see, for each path pattern.
     pub prefixes: Vec<super::Prefix>,
+    /// The same, where the target stands for this machine.
+    pub local_prefixes: Vec<super::Prefix>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// When it is tried again.
@@ -157,6 +166,10 @@ impl Forward {
     #[must_use]
     pub fn steps(&self) -> Vec<&'static str> {
         let steps = [
+            ("dynamic", matches!(self.target, TargetRule::Dynamic(_))),
+            ("instance", matches!(self.target, TargetRule::Instance(_))),
+            ("wait for", self.wait.is_some()),
+            ("fallback", self.fallback.is_some()),
             ("forwarded headers", true),
             ("rewrite", self.rewrite.is_some()),
             ("raw target", self.raw_target),
@@ -181,13 +194,24 @@ impl Forward {
     }
 }
 
+/// How long a route waits for servers that do not take connections yet.
+#[derive(Debug)]
+pub struct Wait {
+    /// How long.
+    pub patience: Patience,
+    /// What is known of servers that were waited for.
+    pub waits: Arc<Waits>,
+}
+
 /// Where a route forwards to.
 #[derive(Debug)]
 pub enum TargetRule {
     /// A pool.
     Pool(Arc<Upstream>),
-    /// An address that the path names.
-    Dynamic(Dynamic),
+    /// An address that the request names.
+    Dynamic(Box<Dynamic>),
+    /// An instance that is registered.
+    Instance(InstanceRule),
 }
 
 impl TargetRule {

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::compile::key;
 use super::entrance::Around;
 use super::patience::{Retry, Timeouts};
-use super::{Action, Forward, TargetRule};
+use super::{Action, Forward, TargetRule, target};
 
 pub(super) use super::outward::host_header;
 use crate::config::{
@@ -18,7 +18,6 @@ use crate::route::template::{Template, Vocabulary};
 use crate::step::adapt::Adapt;
 use crate::step::answer::Answer;
 use crate::step::compress::Compress;
-use crate::step::dynamic::Dynamic;
 use crate::step::errors::ErrorPages;
 use crate::step::etag::Tag;
 use crate::step::files::Files;
@@ -45,7 +44,7 @@ impl RouteScope<'_> {
     fn vocabulary<'v>(&'v self, authority: &'v dyn Fn(&str) -> Option<String>) -> Vocabulary<'v> {
         let first = self.matcher.paths.first();
         Vocabulary {
-            captures: first.map_or(&[][..], |pattern| pattern.names()),
+            captures: &self.matcher.captures,
             rest: first.is_some_and(crate::route::PathPattern::has_rest),
             groups: None,
             authority,
@@ -75,7 +74,7 @@ impl RouteScope<'_> {
 }
 
 /// Compiles what the route does; `None` when a problem was reported.
-pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Option<Action> {
+pub(super) fn compile_action(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Report) -> Option<Action> {
     let spec = &scope.entry.value;
     let chosen = [
         ("answer", spec.answer.is_some()),
@@ -83,11 +82,13 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Opt
         ("static", spec.files.is_some()),
         ("upstream", spec.upstream.is_some()),
         ("dynamic", spec.dynamic.is_some()),
+        ("instance", spec.instance.is_some()),
     ];
     let keys: Vec<&str> = chosen.iter().filter(|(_, on)| *on).map(|(key, _)| *key).collect();
     match keys.as_slice() {
         [] => {
-            let message = "the route does nothing; add one of `upstream`, `dynamic`, `redirect`, `static` and `answer`";
+            let message = "the route does nothing; add one of `upstream`, `dynamic`, `instance`, `redirect`, `static` and \
+                           `answer`";
             scope.report(report, &[], message);
             return None;
         }
@@ -112,7 +113,7 @@ pub(super) fn compile_action(scope: &RouteScope<'_>, report: &mut Report) -> Opt
     if spec.files.is_some() {
         return compile_files(scope, &vocabulary, report).map(|files| Action::Files(Box::new(files)));
     }
-    compile_forward(scope, &vocabulary, report).map(|forward| Action::Forward(Box::new(forward)))
+    compile_forward(scope, around, &vocabulary, report).map(|forward| Action::Forward(Box::new(forward)))
 }
 
 fn compile_files(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Files> {
@@ -149,6 +150,8 @@ fn report_idle_keys(scope: &RouteScope<'_>, report: &mut Report) {
         ("rewrite", spec.rewrite.is_some()),
         ("target", spec.target.is_some()),
         ("host_header", spec.host_header.is_some()),
+        ("wait_for", spec.wait_for.is_some()),
+        ("fallback", spec.fallback.is_some()),
         ("timeouts", spec.timeouts != TimeoutsSpec::default()),
         ("retry", spec.retry != RetrySpec::default()),
         ("headers", headers != crate::config::HeadersSpec::default()),
@@ -193,11 +196,19 @@ fn done<T>(
     result.map_err(|(key, message)| scope.report(report, &[step, key], message)).ok()
 }
 
-fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Forward> {
+fn compile_forward(
+    scope: &RouteScope<'_>,
+    around: Around<'_>,
+    vocabulary: &Vocabulary<'_>,
+    report: &mut Report,
+) -> Option<Forward> {
     let spec = &scope.entry.value;
     let before = report.len();
-    let target = compile_target(scope, vocabulary, report);
-    let rewrite = spec.rewrite.as_deref().and_then(|text| compile_rewrite(scope, text, vocabulary, report));
+    let target = target::compile(scope, around, vocabulary, report);
+    let beyond = target::beyond(scope, around, report);
+    let rewrite = spec.rewrite.as_deref().and_then(|text| {
+        compile_rewrite(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
+    });
     if spec.target == Some(TargetForm::Raw) && spec.rewrite.is_some() {
         let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
         scope.report(report, &["target"], message);
@@ -228,10 +239,19 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
         Some(TargetRule::Pool(upstream)) => upstream.base_path(),
         _ => "",
     };
-    let prefixes = scope.matcher.paths.iter().map(|p| super::Prefix::of(p, rewrite.as_ref(), base)).collect();
+    let (outside, wait, fallback) = beyond?;
+    let prefixes = |rewrite| scope.matcher.paths.iter().map(|p| super::Prefix::of(p, rewrite, base)).collect();
+    let local = match &target {
+        Some(TargetRule::Dynamic(dynamic)) => dynamic.local_rewrite(),
+        _ => None,
+    };
     Some(Forward {
-        prefixes,
+        prefixes: prefixes(rewrite.as_ref()),
+        local_prefixes: prefixes(local.or(rewrite.as_ref())),
         target: target?,
+        outside,
+        wait,
+        fallback,
         rewrite,
         raw_target: spec.target == Some(TargetForm::Raw),
         host: host?,
@@ -248,45 +268,19 @@ fn compile_forward(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: 
     })
 }
 
-fn compile_target(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<TargetRule> {
-    let spec = &scope.entry.value;
-    if let Some(name) = &spec.upstream {
-        let known = scope.upstreams.get(name);
-        if known.is_none() && !scope.loaded.upstreams.contains_key(name) {
-            let message = crate::config::unknown_name("upstream", name, scope.loaded.upstreams.keys());
-            scope.report(report, &["upstream"], message);
-        }
-        return known.map(|upstream| TargetRule::Pool(Arc::clone(upstream)));
-    }
-    let dynamic = spec.dynamic.as_ref()?;
-    let compiled = Dynamic::compile(dynamic, vocabulary, scope.upstream_hosts);
-    done(scope, report, "dynamic", compiled).map(TargetRule::Dynamic)
-}
-
-fn compile_rewrite(
-    scope: &RouteScope<'_>,
-    text: &str,
-    vocabulary: &Vocabulary<'_>,
-    report: &mut Report,
-) -> Option<Template> {
+/// Checks a path towards servers.
+pub(super) fn compile_rewrite(text: &str, vocabulary: &Vocabulary<'_>) -> Result<Template, String> {
     if !text.starts_with('/') {
-        scope.report(report, &["rewrite"], format!("`{text}` is not a path; write `/{text}`"));
-        return None;
+        return Err(format!("`{text}` is not a path; write `/{text}`"));
     }
     if text.contains('?') {
-        let message = format!("`{text}` has a query; the client's query is kept as it is, write the path alone");
-        scope.report(report, &["rewrite"], message);
-        return None;
+        return Err(format!("`{text}` has a query; the client's query is kept as it is, write the path alone"));
     }
-    let template =
-        Template::parse(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()?;
-    let illegal = template.illegal_in_url().or(text.contains('#').then_some('#'));
-    if let Some(c) = illegal {
-        let message = format!("{text:?} holds {c:?}, which a path cannot; write it percent-encoded");
-        scope.report(report, &["rewrite"], message);
-        return None;
+    let template = Template::parse(text, vocabulary)?;
+    match template.illegal_in_url().or(text.contains('#').then_some('#')) {
+        Some(c) => Err(format!("{text:?} holds {c:?}, which a path cannot; write it percent-encoded")),
+        None => Ok(template),
     }
-    Some(template)
 }
 
 fn compile_adapt(scope: &RouteScope<'_>, rewrite: Option<&Template>, report: &mut Report) -> Adapt {

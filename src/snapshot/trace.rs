@@ -46,6 +46,9 @@ impl Snapshot {
             if !matcher.accepts_method(request.method) {
                 return Trace::Method;
             }
+            if !matcher.accepts_path(path) {
+                return Trace::Path;
+            }
             return match matcher.headers.iter().find(|c| !c.holds(request.headers)) {
                 Some(condition) => Trace::Header(condition.name.to_string()),
                 None => Trace::LessSpecific,

@@ -15,6 +15,7 @@ mod endpoint;
 mod health;
 mod latency;
 mod limits;
+mod outside;
 mod report;
 mod roster;
 mod sockets;
@@ -22,6 +23,7 @@ mod status;
 mod sticky;
 mod trust;
 mod upkeep;
+mod wait;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
@@ -50,15 +52,18 @@ pub use dial::Http1;
 pub use discovery::Resolver;
 pub use endpoint::{Configured, Endpoint, EndpointState, InFlight};
 pub use limits::{Entered, Full};
+pub use outside::Outside;
 pub use roster::{Roster, Wish};
 pub use sockets::Sockets;
 pub use status::PoolStatus;
+pub use wait::{Patience, Waits};
 pub use wire::{Exchange, Times, Turn, Wire};
 
 /// How many streams one HTTP/2 connection carries.
 const H2_STREAMS: usize = 100;
-/// How long a connection is kept that nobody uses.
-const KEPT: Duration = Duration::from_secs(60);
+/// How long a connection is kept that nobody uses. Many servers close theirs after 5 to 60 seconds, and what finds its
+/// connection closed has to try again; and what a burst left behind is given back soon.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// What a pool has learnt; it stays over reloads for as long as a pool of this name is configured.
 #[derive(Default)]
@@ -280,16 +285,6 @@ impl PoolState {
         self.changes.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
     }
-}
-
-/// A peer for an address that no pool has: plain HTTP/1.1.
-#[must_use]
-pub fn peer(address: SocketAddr, connect: Duration) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    peer.options.alpn = dial::http1();
-    peer.options.idle_timeout = Some(KEPT);
-    peer.options.custom_l4 = Some(Arc::new(Dialer { state: None, timeout: connect, preamble: Vec::new() }));
-    peer
 }
 
 /// Makes a peer's connections take this long at most, in place of the pool's own time, and begin with a preamble.

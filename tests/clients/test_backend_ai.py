@@ -20,6 +20,7 @@ from websockets.sync.server import serve
 from processes import BINARY, wait_until
 from signed_requests import CONFIG, NAME, NEW, OLD, Manager, Signer, Silent, Site, Steps, Web
 from signed_requests import ALTERED, for_mail, now, of_another_day, refuse_unsigned, write_certificate
+from site_files import for_websockets
 from upstreams import read_head
 
 LIMIT = 32 * 1024 * 1024
@@ -283,7 +284,7 @@ def test_terminals_echo_and_outlast_silence(sites, context, client):
         url = f"{scheme.replace('http', 'ws')}://{headers.pop('Host')}"
 
         def open_socket(target):
-            options = {"sock": site.dial(scheme)} | ({"ssl": context} if scheme == "https" else {})
+            options = {"sock": site.dial(scheme)} | ({"ssl": for_websockets(context)} if scheme == "https" else {})
             return connect(url + target, additional_headers=headers, open_timeout=10, **options)
 
         with open_socket(target) as socket:

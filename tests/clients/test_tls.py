@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from processes import free_port
+from site_files import for_websockets
 from upstreams import Recorder
 
 
@@ -135,7 +136,7 @@ def test_many_streams_on_one_connection(url, context):
 
 
 def test_websockets_are_secure(url, context, portal):
-    with connect(f"{url.replace('https', 'wss', 1)}/ws", ssl=context, open_timeout=10, origin=url) as socket:
+    with connect(f"{url.replace('https', 'wss', 1)}/ws", ssl=for_websockets(context), open_timeout=10, origin=url) as socket:
         for message in ["grüße", os.urandom(1_000_000)]:
             socket.send(message)
             assert socket.recv(timeout=10) == message
@@ -148,7 +149,7 @@ def test_a_websockets_server_sees_a_secure_origin_as_its_own(pylon, environment,
         upstream = f"127.0.0.1:{server.socket.getsockname()[1]}"
         tls = f"127.0.0.1:{free_port()}"
         pylon(PAI_WEB_PORTAL_URI=f"http://{upstream}", PYLON_LISTEN_TLS=tls, **environment)
-        connect_options = {"ssl": context, "open_timeout": 10, "origin": f"https://{tls}"}
+        connect_options = {"ssl": for_websockets(context), "open_timeout": 10, "origin": f"https://{tls}"}
         with connect(f"wss://{tls}/", **connect_options) as socket:
             list(socket)
         server.shutdown()

@@ -1,5 +1,6 @@
 """HTTP/2 as a client writes it that keeps to no rule about fields: frames by hand, HPACK only as an encoder."""
 
+import itertools
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ ACK = END_STREAM = 1
 END_HEADERS = 4
 PADDED, PRIORITY = 8, 32
 STREAM = 1
+NUMBERS = itertools.count()
 
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CONTEXT.check_hostname, CONTEXT.verify_mode = False, ssl.CERT_NONE
@@ -54,9 +56,9 @@ def headers(encoder, fields, last):
         )
 
 
-def connect(lane, secure):
+def connect(lane, secure, address):
     port = lane.tls_port if secure else lane.h2_port
-    sock = socket.create_connection(("127.0.0.1", port), DEADLINE)
+    sock = socket.create_connection(("127.0.0.1", port), DEADLINE, (address, 0))
     if secure:
         sock = CONTEXT.wrap_socket(sock, server_hostname="edge.test")
         if sock.selected_alpn_protocol() != "h2":
@@ -135,10 +137,12 @@ def read(wire):
 
 def play(lane, case, secure):
     played = Played()
+    number = next(NUMBERS)
+    address = f"127.77.{number // 250}.{number % 250 + 1}"
     early = lane.origin.take()
     wire = None
     try:
-        wire = connect(lane, secure)
+        wire = connect(lane, secure, address)
         try:
             write(lane, wire, case)
         except Ended as ended:
@@ -153,6 +157,7 @@ def play(lane, case, secure):
             wire.sock.close()
     played.record = lane.origin.take()
     played.late = probe(lane, played.record)
+    played.record.keep(address)
     if early.requests or early.faults:
         played.late += f"something came before it, from the case before: {early}"
     return played

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import select
 import socket
 import threading
@@ -9,6 +10,10 @@ from dataclasses import dataclass, field
 
 import strict
 from processes import bound, wait_until
+
+
+# The address of a client that has one for itself, in what the proxy says of it.
+OWN = re.compile(rb"^x-forwarded-for: (127\.77\.[\d.]+)\r$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass
@@ -21,6 +26,12 @@ class Record:
 
     def __bool__(self):
         return bool(self.requests or self.faults or self.partial)
+
+    def keep(self, address):
+        """Leaves out parts of requests of clients with another address: of a client that is gone, the proxy may still be
+        about to ask for something."""
+        found = [(part, OWN.search(part)) for part in self.partial]
+        self.partial = [part for part, own in found if not own or own[1] == address.encode()]
 
     def __str__(self):
         requests = [f"{one.method} {one.target} {one.fields} {one.body[:200]!r}" for one in self.requests]

@@ -164,5 +164,10 @@ def test_all_take_part(rig, three, balance):
 
     alike = rig.origins(3, play)
     proxy = rig.proxy({"all": pool(*alike, balance=balance)})
-    counts = collections.Counter(sum(together(6, lambda _: [served(proxy) for _ in range(40)]), []))
-    assert len(counts) == 3 and min(counts.values()) > 240 / 20, counts
+    counts = collections.Counter()
+    # One that was slow once, on a busy machine, is avoided for a while where latency counts.
+    for _ in range(20 if balance == "peak_ewma" else 1):
+        counts.update(sum(together(6, lambda _: [served(proxy) for _ in range(40)]), []))
+        if len(counts) == 3 and min(counts.values()) > 240 / 20:
+            return
+    raise AssertionError(counts)

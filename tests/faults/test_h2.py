@@ -10,7 +10,8 @@ from origins import executions, resets, sends
 from proxies import pool
 
 RETRY = {"attempts": 3, "budget": "100%"}
-H2 = {"protocol": "h2", "retry": RETRY, "timeouts": {"first_byte": "1s", "idle": "1s"}}
+H2 = {"protocol": "h2", "retry": RETRY}
+HASTY = H2 | {"timeouts": {"first_byte": "1s", "idle": "1s"}}  # for origins that say nothing
 REFUSED, INTERNAL, ENHANCE_YOUR_CALM = 7, 2, 11
 UNREPEATABLE = [form for form in FORMS if not form.repeatable]
 
@@ -22,7 +23,7 @@ def two(rig):
 
 @pytest.fixture
 def proxy(rig, two):
-    return rig.proxy({"one": pool(two[0], **H2), "both": pool(*two, **H2)})
+    return rig.proxy({"one": pool(two[0], **H2), "hasty": pool(two[0], **HASTY), "both": pool(*two, **H2)})
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -102,7 +103,7 @@ def test_a_body_that_breaks_off_never_looks_whole(proxy, two, how):
             connection.wire.reset()
 
     two[0].play = play
-    answer = call(proxy, "/one/x")
+    answer = call(proxy, "/hasty/x")
     assert answer.cut or answer.status in (502, 504), answer
 
 
@@ -115,11 +116,11 @@ def test_a_body_of_another_length_than_declared_never_looks_whole(proxy, two, de
 
 def test_silence_is_504_and_others_go_on(proxy, two):
     two[0].play = lambda connection, stream: None if "silent" in stream.target else ok(connection, stream)
-    waiting = threading.Thread(target=call, args=(proxy, "/one/other-silent"))
+    waiting = threading.Thread(target=call, args=(proxy, "/hasty/other-silent"))
     waiting.start()
     assert [call(proxy, "/one/x").status for _ in range(20)] == [200] * 20
     waiting.join()
-    answer = call(proxy, "/one/silent", "POST", body=BODY)
+    answer = call(proxy, "/hasty/silent", "POST", body=BODY)
     assert (answer.status, answer.complete) == (504, True), answer
 
 

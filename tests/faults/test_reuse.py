@@ -1,12 +1,14 @@
 """Connections to origins that are kept: what an origin does to one must not touch the next request."""
 
 import random
+import threading
 import time
 
 import pytest
 
 from client import BODY, Caller, call, together
 from origins import KEEP, executions, ok, reply
+from processes import wait_until
 from proxies import pool
 
 POISON = "HTTP/1.1 200 OK\r\nX: poison\r\nContent-Length: 6\r\n\r\npoison"
@@ -44,25 +46,30 @@ EXTRAS = {"answer": POISON, "text": "poison", "line-ends": "\r\n\r\n" + POISON, 
 @pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("end", ENDS)
 def test_what_follows_an_answer_is_nobodys(bench, end, extra, pause):
+    left = threading.Event()
+
     def play(wire, request):
         if request.target.endswith("/clean"):
             return ok(wire, request)
         answer = ENDS[end](b"first")
-        if pause:
-            wire.send(answer)
-            time.sleep(pause)
-            wire.send(EXTRAS[extra])
-        else:
+        if not pause:
             wire.send(answer + EXTRAS[extra].encode())
-        return KEEP
+            return KEEP
+        wire.send(answer)
+        time.sleep(pause)
+        wire.send(EXTRAS[extra])
+        wire.until_left(5)
+        left.set()
 
     bench.play(play)
     clean = []
     with Caller(bench.proxy) as caller:
         for _ in range(3):
+            left.clear()
             answer = call(bench.proxy, "/one/spoils")
             assert not answer.holds("poison"), answer
-            time.sleep(pause * 1.5)
+            if pause:  # who asks in the very moment in which it is sent cannot know
+                assert left.wait(10), "the proxy stays"
             clean += [caller.ask("/one/clean").answer(), bench.call("/one/clean")]
     wholes(clean, bench.origin.name.encode())
 
@@ -78,7 +85,7 @@ def test_an_idle_connection_that_is_told_408_is_not_used(bench):
     bench.play(play)
     for _ in range(20):
         wholes([bench.call()], bench.origin.name.encode())
-        time.sleep(0.03)  # it has come: who asks in the very moment in which it is sent cannot know
+        wait_until(lambda: not bench.origin.open(), 10, "the proxy leaves it")
 
 
 def test_a_connection_that_is_to_be_closed_is_not_used(bench):

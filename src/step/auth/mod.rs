@@ -12,13 +12,17 @@
 
 mod api_key;
 mod basic;
+mod dn;
 mod forward;
 mod jwt;
 mod ldap;
+mod live;
 mod oidc;
+mod remembered;
 mod signed_cookie;
 mod signed_request;
 mod trusted_headers;
+mod user_password;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -29,13 +33,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
-use self::forward::Forward;
 use super::Mistake;
 use super::forwarded::Client;
 use super::identity::{Identity, Require};
 use super::shared::Shared;
 use crate::config::{AuthSpec, KeyPath};
-use crate::observe::Metrics;
+use crate::observe::{AuthMetrics, AuthResult, Metrics};
 
 /// What a step that finds out who asks sees of a request.
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +297,8 @@ impl super::shared::Keep for Seen {}
 /// What a route asks before anything passes.
 #[derive(Debug)]
 pub struct Gate {
-    ways: Vec<Way>,
+    /// Each with its counts.
+    ways: Vec<(Way, AuthMetrics)>,
     require: Require,
 }
 
@@ -307,7 +311,10 @@ impl Gate {
         let (mut ways, mut mistakes) = (Vec::new(), Vec::new());
         for (index, spec) in specs.iter().enumerate() {
             match Way::compile(spec, scope) {
-                Ok(way) => ways.push(way),
+                Ok(way) => {
+                    let metrics = scope.metrics.auth(way.key());
+                    ways.push((way, metrics));
+                }
                 Err(found) => mistakes.extend(found.into_iter().map(|mistake| {
                     let at = if specs.len() > 1 { KeyPath::root().then(index) } else { KeyPath::root() };
                     Mistake::new(at.join(&mistake.path), mistake.message)
@@ -320,16 +327,19 @@ impl Gate {
 
     /// The keys of the ways, for people.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.ways.iter().map(Way::key)
+        self.ways.iter().map(|(way, _)| way.key())
     }
 
-    /// Headers that only a service that is asked may give the upstream.
-    pub fn reserves(&self) -> impl Iterator<Item = &HeaderName> {
-        let services = self.ways.iter().filter_map(|way| match way {
-            Way::Forward(forward) => Some(forward),
-            _ => None,
-        });
-        services.flat_map(Forward::reserves)
+    /// Names of headers by which others tell who asks, under which nothing that a client sends may pass.
+    pub fn reserved(&self) -> impl Iterator<Item = &HeaderName> {
+        self.ways.iter().flat_map(|(way, _)| {
+            let (of_proxy, of_service) = match way {
+                Way::TrustedHeaders(way) => (Some(way.names().iter()), None),
+                Way::Forward(way) => (None, Some(way.reserves())),
+                _ => (None, None),
+            };
+            of_proxy.into_iter().flatten().chain(of_service.into_iter().flatten())
+        })
     }
 
     /// Finds out who asks, and whether they may pass.
@@ -337,28 +347,35 @@ impl Gate {
     /// # Errors
     /// Why the request does not pass.
     pub async fn admit(&self, asking: &Asking<'_>) -> Result<Box<Proof>, Denial> {
-        for way in &self.ways {
-            match way.identify(asking).await {
-                Finding::Absent => {}
-                Finding::Proven(proof) => {
-                    return match self.require.check(&proof.identity) {
-                        Ok(()) => Ok(proof),
-                        Err(reason) => Err(Denial::Forbidden { identity: proof.identity, reason }),
-                    };
+        for (way, metrics) in &self.ways {
+            let (result, admitted) = match way.identify(asking).await {
+                Finding::Absent => {
+                    metrics.count(AuthResult::Absent);
+                    continue;
                 }
-                Finding::Wrong(reason) => return Err(self.unknown(Some(way), format!("{}: {reason}", way.key()))),
+                Finding::Proven(proof) => match self.require.check(&proof.identity) {
+                    Ok(()) => (AuthResult::Proven, Ok(proof)),
+                    Err(reason) => (AuthResult::Forbidden, Err(Denial::Forbidden { identity: proof.identity, reason })),
+                },
+                Finding::Wrong(reason) => {
+                    (AuthResult::Wrong, Err(self.unknown(Some(way), format!("{}: {reason}", way.key()))))
+                }
                 Finding::Unavailable(reason) => {
-                    return Err(Denial::Unavailable { reason: format!("{}: {reason}", way.key()) });
+                    let reason = format!("{}: {reason}", way.key());
+                    (AuthResult::Unavailable, Err(Denial::Unavailable { reason }))
                 }
-                Finding::Answer(reply) => return Err(Denial::Answer(reply)),
-            }
+                Finding::Answer(reply) => (AuthResult::Answered, Err(Denial::Answer(reply))),
+            };
+            metrics.count(result);
+            return admitted;
         }
         Err(self.unknown(None, "the request says nothing of who asks".to_owned()))
     }
 
     fn unknown(&self, wrong: Option<&Way>, reason: String) -> Denial {
         let is_wrong = |way: &Way| wrong.is_some_and(|wrong| std::ptr::eq(wrong, way));
-        let challenges: Vec<HeaderValue> = self.ways.iter().filter_map(|way| way.challenge(is_wrong(way))).collect();
+        let challenges: Vec<HeaderValue> =
+            self.ways.iter().filter_map(|(way, _)| way.challenge(is_wrong(way))).collect();
         let status = if challenges.is_empty() { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
         Denial::Unknown { status, challenges, reason }
     }

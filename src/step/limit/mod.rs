@@ -1,39 +1,204 @@
 //! `limit`: how many requests may pass, in a time or at once.
+//!
+//! ```yaml
+//!   limit: { rate: 100/s, burst: 200 }              # for each client address
+//!   limit:
+//!     - { by: user, requests: 10000, window: 15m, redis: { url: "redis://10.0.0.7", fail: local } }
+//!     - { by: client_ip, concurrent: 10 }
+//! ```
+//!
+//! All limits of a route must agree. They are asked in this order: requests under way, what this process counts, what is
+//! counted in Redis. A request that one refuses gives back what the ones before it counted in this process; what was
+//! counted in Redis stays, so of several limits in Redis the one that is reached first is best written first.
+//!
+//! A rolling window lets exactly so many pass in any span of its length: in Redis by the time of each request; in this
+//! process too, but for windows of more than 128 requests a request may count for 1/128 of the window longer. In Redis the
+//! clock is that of the server, whatever those of the instances say.
+//!
+//! Keys that are not proven (a header of which no `auth` knows) could be forged to use up somebody else's budget. With
+//! `count: accepted` a request is only asked after on its way in, and counted when the upstream answered with none of the
+//! `refused` statuses. Requests that are under way when the limit is reached then pass all the same.
 
-use http::{HeaderMap, StatusCode};
+mod answer;
+mod compile;
+mod key;
+mod local;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use once_cell::sync::Lazy;
+use smallvec::SmallVec;
+
+use self::answer::{Refusal, Telling, retry_after};
+use self::key::{By, Key, StoreKey};
+use self::local::{Bucket, BucketRule, Mode, Verdict, Window, WindowRule};
+use self::store::Store;
+use self::table::{Hashed, Hashing, Kept, Table, UnderWay};
 use super::Mistake;
 use super::auth::{Asking, AuthScope};
 use super::identity::Identity;
-use crate::config::LimitSpec;
+use super::shared::Keep;
+use crate::config::{Counted, Fail, KeyPath, LimitSpec};
+use crate::observe::LimitMetrics;
+
+pub use answer::{Document, Told};
+
+/// What is counted in this process.
+#[derive(Debug)]
+struct Local<T> {
+    hashing: Hashing,
+    table: Table<T>,
+}
+
+impl<T: Kept> Local<T> {
+    fn new(most: usize) -> Self {
+        Self { hashing: Hashing::default(), table: Table::new(most) }
+    }
+
+    /// Decides by what is known of a key. Who only looks leaves nothing of a key that is not known.
+    fn decide(&self, key: Hashed, rule: &T::Rule, now: u64, mode: Mode, decide: impl Fn(&mut T) -> Verdict) -> Verdict {
+        match mode {
+            Mode::Look => self.table.look(key, &decide).unwrap_or_else(|| decide(&mut T::default())),
+            Mode::Take | Mode::Count => self.table.with(key, rule, now, decide),
+        }
+    }
+}
+
+impl<T: Kept + Send + 'static> Keep for Local<T> {}
+
+/// Requests under way.
+#[derive(Debug, Default)]
+struct Places {
+    hashing: Hashing,
+    under_way: UnderWay,
+}
+
+impl Keep for Places {}
+
+/// A place that a request has; given back when it is over.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    key: Hashed,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.under_way.leave(self.key);
+    }
+}
+
+/// The kinds of limits, with what this process counts.
+#[derive(Debug)]
+enum Kind {
+    Bucket(BucketRule, Arc<Local<Bucket>>),
+    Window(WindowRule, Arc<Local<Window>>),
+    Concurrent(u32, Arc<Places>),
+}
+
+/// One limit.
+#[derive(Debug)]
+struct Limit {
+    label: String,
+    by: By,
+    /// How many, for the comparison with others.
+    number: u32,
+    telling: Telling,
+    refusal: Refusal,
+    counted: Counted,
+    /// Statuses by which the upstream says that a key is not good.
+    refused: Vec<u16>,
+    kind: Kind,
+    store: Option<Store>,
+    metrics: LimitMetrics,
+}
 
 /// The limits of a route.
 #[derive(Debug)]
-pub struct Limits {}
+pub struct Limits {
+    limits: Box<[Arc<Limit>]>,
+}
+
+/// A request that is counted when the upstream has accepted it.
+#[derive(Debug)]
+struct Pending {
+    limit: Arc<Limit>,
+    counts: Counts,
+}
+
+/// Where a request is counted.
+#[derive(Debug)]
+enum Counts {
+    Here(Hashed),
+    InStore(StoreKey),
+}
 
 /// A request that passed its limits; what it holds of them is given back when this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pass {
     /// Headers that the client gets.
-    pub response: HeaderMap,
+    pub response: Told,
+    places: SmallVec<[Place; 1]>,
+    pending: SmallVec<[Pending; 1]>,
 }
 
 impl Pass {
     /// The upstream answered: what is counted only now is counted, by whether it accepted the request.
-    pub fn answered(&mut self, _status: StatusCode) {}
+    pub fn answered(&mut self, status: StatusCode) {
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        for pending in self.pending.drain(..) {
+            let Pending { limit, counts } = pending;
+            if limit.refused.contains(&status.as_u16()) {
+                continue;
+            }
+            match counts {
+                Counts::Here(key) => {
+                    limit.decide_here(key, clock(), Mode::Count);
+                }
+                Counts::InStore(key) => {
+                    // Nobody waits for it.
+                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                        runtime.spawn(async move {
+                            if let Some(store) = &limit.store {
+                                store.count(&key).await;
+                            }
+                        });
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A request that does not pass.
 #[derive(Debug)]
 pub struct Exceeded {
-    /// 429, or 503 where a limit cannot be checked and is closed then.
+    /// 429 or as configured; 503 where a limit cannot be checked and is closed then.
     pub status: StatusCode,
     /// Headers that the client gets, `Retry-After` among them.
-    pub response: HeaderMap,
-    /// The body and its media type, where the limit has one of its own.
-    pub body: Option<(String, &'static str)>,
+    pub response: Told,
+    /// The body, where the limit has one of its own.
+    pub document: Option<Document>,
     /// Which limit, for the log.
     pub reason: String,
+}
+
+/// What a request has taken of limits so far.
+#[derive(Default)]
+struct Taken<'l> {
+    pass: Box<Pass>,
+    /// What was counted in this process.
+    here: SmallVec<[(&'l Limit, Hashed); 2]>,
+    /// The limit of which the least is left.
+    tightest: Option<(&'l Limit, Verdict)>,
 }
 
 impl Limits {
@@ -41,15 +206,159 @@ impl Limits {
     ///
     /// # Errors
     /// All mistakes, below `limit`.
-    pub fn compile(_specs: &[&LimitSpec], _route: &str, _scope: &AuthScope<'_>) -> Result<Self, Vec<Mistake>> {
-        Ok(Self {})
+    pub fn compile(specs: &[&LimitSpec], route: &str, scope: &AuthScope<'_>) -> Result<Self, Vec<Mistake>> {
+        let (mut limits, mut mistakes) = (Vec::new(), Vec::new());
+        for (index, spec) in specs.iter().enumerate() {
+            match compile::compile(spec, route, scope) {
+                Ok(limit) => limits.push(Arc::new(limit)),
+                Err(found) => mistakes.extend(found.into_iter().map(|mistake| {
+                    let at = if specs.len() > 1 { KeyPath::root().then(index) } else { KeyPath::root() };
+                    Mistake::new(at.join(&mistake.path), mistake.message)
+                })),
+            }
+            if let Some(first) = specs[..index].iter().position(|other| other == spec) {
+                let message = format!("this is the same as item {first}; remove one of the two");
+                mistakes.push(Mistake::new(KeyPath::root().then(index), message));
+            }
+        }
+        // What can be given back comes first.
+        limits.sort_by_key(|limit| match (&limit.kind, &limit.store) {
+            (Kind::Concurrent(..), _) => 0,
+            (_, None) => 1,
+            (_, Some(_)) => 2,
+        });
+        if mistakes.is_empty() { Ok(Self { limits: limits.into() }) } else { Err(mistakes) }
     }
 
     /// Lets a request pass, or not.
     ///
     /// # Errors
     /// What was exceeded.
-    pub async fn admit(&self, _asking: &Asking<'_>, _identity: Option<&Identity>) -> Result<Box<Pass>, Box<Exceeded>> {
-        Ok(Box::new(Pass { response: HeaderMap::new() }))
+    pub async fn admit(&self, asking: &Asking<'_>, identity: Option<&Identity>) -> Result<Box<Pass>, Box<Exceeded>> {
+        let now = clock();
+        let mut taken = Taken::default();
+        for limit in &self.limits {
+            let Some(key) = limit.by.key(asking, identity) else { continue };
+            if let Err(exceeded) = limit.admit(&key, now, &mut taken).await {
+                for (limit, key) in taken.here {
+                    limit.give_back(key);
+                }
+                limit.metrics.reject();
+                return Err(exceeded);
+            }
+        }
+        let Taken { mut pass, tightest, .. } = taken;
+        if let Some((limit, verdict)) = tightest {
+            limit.telling.tell(&verdict, &mut pass.response);
+        }
+        Ok(pass)
     }
+}
+
+impl Limit {
+    async fn admit<'l>(
+        self: &'l Arc<Self>,
+        key: &Key<'_>,
+        now: u64,
+        taken: &mut Taken<'l>,
+    ) -> Result<(), Box<Exceeded>> {
+        let mode = if self.counted == Counted::All { Mode::Take } else { Mode::Look };
+        let Some(store) = &self.store else { return self.admit_here(key, now, mode, taken) };
+        let stored = key.stored(&store.prefix, store.form, &store.counter);
+        match (store.decide(&stored, mode).await, store.fail) {
+            (Ok(verdict), _) => {
+                self.heed(verdict, taken)?;
+                if self.counted == Counted::Accepted {
+                    taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::InStore(stored) });
+                }
+                Ok(())
+            }
+            (Err(_), Fail::Open) => Ok(()),
+            (Err(_), Fail::Local) => self.admit_here(key, now, mode, taken),
+            (Err(error), Fail::Closed) => Err(Box::new(Exceeded {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                response: Told::from_iter([retry_after(Duration::ZERO)]),
+                document: None,
+                reason: format!("the limit `{}` cannot be checked: {error}", self.label),
+            })),
+        }
+    }
+
+    /// Lets a request pass by what this process has counted.
+    fn admit_here<'l>(
+        self: &'l Arc<Self>,
+        key: &Key<'_>,
+        now: u64,
+        mode: Mode,
+        taken: &mut Taken<'l>,
+    ) -> Result<(), Box<Exceeded>> {
+        if let Kind::Concurrent(most, places) = &self.kind {
+            let key = key.hashed(&places.hashing);
+            if places.under_way.enter(key, *most).is_none() {
+                return Err(self.exceeded(&Verdict { passes: false, remaining: 0, wait: Duration::ZERO }));
+            }
+            taken.pass.places.push(Place { places: Arc::clone(places), key });
+            return Ok(());
+        }
+        let key = self.hash(key);
+        self.heed(self.decide_here(key, now, mode), taken)?;
+        if mode == Mode::Take {
+            taken.here.push((self, key));
+        } else if self.counted == Counted::Accepted {
+            taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::Here(key) });
+        }
+        Ok(())
+    }
+
+    fn heed<'l>(&'l self, verdict: Verdict, taken: &mut Taken<'l>) -> Result<(), Box<Exceeded>> {
+        if !verdict.passes {
+            return Err(self.exceeded(&verdict));
+        }
+        let is_tighter = taken.tightest.as_ref().is_none_or(|(other, known)| {
+            u64::from(verdict.remaining) * u64::from(other.number) < u64::from(known.remaining) * u64::from(self.number)
+        });
+        if is_tighter {
+            taken.tightest = Some((self, verdict));
+        }
+        Ok(())
+    }
+
+    fn exceeded(&self, verdict: &Verdict) -> Box<Exceeded> {
+        let mut response = Told::new();
+        self.telling.tell(verdict, &mut response);
+        response.push(retry_after(verdict.wait));
+        let (status, document) = (self.refusal.status, self.refusal.document.clone());
+        Box::new(Exceeded { status, response, document, reason: format!("the limit `{}` is exceeded", self.label) })
+    }
+
+    fn hash(&self, key: &Key<'_>) -> Hashed {
+        match &self.kind {
+            Kind::Bucket(_, local) => key.hashed(&local.hashing),
+            Kind::Window(_, local) => key.hashed(&local.hashing),
+            Kind::Concurrent(_, places) => key.hashed(&places.hashing),
+        }
+    }
+
+    fn decide_here(&self, key: Hashed, now: u64, mode: Mode) -> Verdict {
+        match &self.kind {
+            Kind::Bucket(rule, local) => local.decide(key, rule, now, mode, |bucket| bucket.decide(rule, now, mode)),
+            Kind::Window(rule, local) => local.decide(key, rule, now, mode, |window| window.decide(rule, now, mode)),
+            Kind::Concurrent(most, _) => Verdict { passes: true, remaining: *most, wait: Duration::ZERO },
+        }
+    }
+
+    /// Takes back what a request has counted here.
+    fn give_back(&self, key: Hashed) {
+        match &self.kind {
+            Kind::Bucket(rule, local) => local.table.look(key, |bucket| bucket.give_back(rule)),
+            Kind::Window(_, local) => local.table.look(key, Window::give_back),
+            Kind::Concurrent(..) => None,
+        };
+    }
+}
+
+/// Nanoseconds since this process first asked, beginning late enough for every window.
+fn clock() -> u64 {
+    static START: Lazy<Instant> = Lazy::new(Instant::now);
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1 << 52)
 }

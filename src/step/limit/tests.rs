@@ -1,0 +1,348 @@
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method};
+use proptest::prelude::*;
+
+use super::*;
+use crate::observe::Metrics;
+use crate::step::forwarded::Client;
+use crate::step::shared::Shared;
+
+const MILLI: u64 = 1_000_000;
+
+/// A rolling window as anybody would write it down.
+#[derive(Default)]
+struct Model(Vec<u64>);
+
+impl Model {
+    fn passes(&mut self, rule: &WindowRule, now: u64) -> bool {
+        self.0.retain(|at| at + rule.window > now);
+        let passes = self.0.len() < rule.requests as usize;
+        if passes || rule.counts_rejected {
+            self.0.push(now);
+        }
+        passes
+    }
+}
+
+fn window(requests: u32, window: u64, counts_rejected: bool) -> WindowRule {
+    WindowRule { requests, window, counts_rejected }
+}
+
+proptest! {
+    #[test]
+    fn a_small_window_is_exact(
+        requests in 1_u32..20,
+        length in 1000_u64..3000,
+        pauses in prop::collection::vec(prop_oneof![Just(0), 1_u64..30, 30_u64..900, Just(1000)], 1..300),
+    ) {
+        let rule = window(requests, length, false);
+        let (mut ours, mut model, mut now) = (Window::default(), Model::default(), 5_000_000);
+        for pause in pauses {
+            now += pause;
+            let looked = ours.decide(&rule, now * MILLI, Mode::Look);
+            let verdict = ours.decide(&rule, now * MILLI, Mode::Take);
+            prop_assert_eq!(verdict.passes, model.passes(&rule, now));
+            prop_assert_eq!(looked.passes, verdict.passes);
+            prop_assert_eq!(looked.remaining, verdict.remaining);
+            if verdict.passes {
+                prop_assert_eq!(verdict.remaining as usize, requests as usize - model.0.len());
+            } else {
+                // It says when the next may pass: then, and not a moment before.
+                let wait = u64::try_from(verdict.wait.as_millis()).unwrap();
+                prop_assert!(!ours.clone().decide(&rule, (now + wait - 1) * MILLI, Mode::Look).passes);
+                prop_assert!(ours.clone().decide(&rule, (now + wait) * MILLI, Mode::Look).passes);
+            }
+        }
+    }
+
+    /// Never more than the limit in any window, and never less than what a window that is a part longer lets pass.
+    #[test]
+    fn a_large_window_errs_on_one_side(
+        requests in 129_u32..400,
+        counts_rejected: bool,
+        pauses in prop::collection::vec(prop_oneof![Just(0), 0_u64..12, 100_u64..900], 500..1500),
+    ) {
+        let length = 6400;
+        let rule = window(requests, length, counts_rejected);
+        let mut ours = Window::default();
+        let (mut passed, mut all, mut now) = (Vec::new(), Vec::new(), 5_000_000_u64);
+        for pause in pauses {
+            now += pause;
+            let within = |times: &[u64], length: u64| times.iter().filter(|at| **at + length > now).count();
+            let longer = within(if counts_rejected { &all } else { &passed }, length + length / 128);
+            let verdict = ours.decide(&rule, now * MILLI, Mode::Take);
+            if verdict.passes {
+                passed.push(now);
+                prop_assert!(within(&passed, length) <= requests as usize);
+            } else {
+                prop_assert!(longer >= requests as usize, "{} of {}", longer, requests);
+            }
+            all.push(now);
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_as_its_model(
+        each in 1_u64..50,
+        burst in 1_u32..20,
+        pauses in prop::collection::vec(prop_oneof![Just(0), 0_u64..60, 60_u64..2000], 1..300),
+    ) {
+        let rule = BucketRule { each: each * MILLI, burst };
+        let (mut ours, mut now) = (Bucket::default(), 7_000_u64);
+        // Tokens in parts of `each`.
+        let (mut tokens, mut then) = (u64::from(burst) * each, now);
+        for pause in pauses {
+            now += pause;
+            tokens = (tokens + (now - then)).min(u64::from(burst) * each);
+            then = now;
+            let passes = tokens >= each;
+            if passes {
+                tokens -= each;
+            }
+            let looked = ours.decide(&rule, now * MILLI, Mode::Look);
+            let verdict = ours.decide(&rule, now * MILLI, Mode::Take);
+            prop_assert_eq!((verdict.passes, looked.passes, looked.remaining), (passes, passes, verdict.remaining));
+            prop_assert_eq!(u64::from(verdict.remaining), if passes { tokens / each } else { 0 });
+            let missing = if passes { u64::from(burst) * each - tokens } else { each - tokens };
+            prop_assert_eq!(verdict.wait, Duration::from_millis(missing));
+        }
+    }
+}
+
+#[test]
+fn a_request_leaves_the_window_when_it_is_as_old_as_that() {
+    let rule = window(2, 900_000, true);
+    let mut ours = Window::default();
+    let mut at = |ms: u64| ours.decide(&rule, (1_000_000 + ms) * MILLI, Mode::Take).passes;
+    assert!(at(0) && at(10_000));
+    assert!(!at(899_999), "both are in the window");
+    // The first two are gone, the refused one is not.
+    assert!(at(910_000));
+    assert!(!at(910_001));
+}
+
+#[test]
+fn what_is_given_back_can_be_taken_again() {
+    let (rule, mut bucket) = (BucketRule { each: MILLI, burst: 2 }, Bucket::default());
+    let mut take = |bucket: &mut Bucket| bucket.decide(&rule, 1 << 40, Mode::Take).passes;
+    assert!(take(&mut bucket) && take(&mut bucket) && !take(&mut bucket));
+    bucket.give_back(&rule);
+    assert!(take(&mut bucket) && !take(&mut bucket));
+    let (rule, mut kept) = (window(2, 1000, false), Window::default());
+    let mut take = |kept: &mut Window| kept.decide(&rule, 1 << 40, Mode::Take).passes;
+    assert!(take(&mut kept) && take(&mut kept) && !take(&mut kept));
+    kept.give_back();
+    assert!(take(&mut kept) && !take(&mut kept));
+}
+
+#[test]
+fn strangers_take_no_more_room_than_there_is() {
+    let local = Local::<Window>::new(1000);
+    let rule = window(5, 60_000, false);
+    let take = |text: &str, now: u64| {
+        let key = local.hashing.hash(3, text.as_bytes());
+        local.decide(key, &rule, now * MILLI, Mode::Take, |window| window.decide(&rule, now * MILLI, Mode::Take))
+    };
+    let start = 1_000_000;
+    for n in 0..20_000 {
+        take(&format!("stranger {n}"), start + n / 100);
+        if n % 50 == 0 {
+            // Who comes again and again is not forgotten.
+            take("regular", start + n / 100);
+        }
+    }
+    assert!(local.table.len() <= 1600, "{} keys", local.table.len());
+    assert!(!take("regular", start + 200).passes);
+    // Who only looks leaves nothing.
+    let before = local.table.len();
+    let key = local.hashing.hash(3, b"nobody");
+    local.decide(key, &rule, 1, Mode::Look, |window| window.decide(&rule, 1, Mode::Look));
+    assert_eq!(local.table.len(), before);
+}
+
+#[test]
+fn idle_keys_go_before_others() {
+    let local = Local::<Bucket>::new(64);
+    let rule = BucketRule { each: MILLI, burst: 1000 };
+    let take = |n: u64, now: u64| {
+        let key = local.hashing.hash(0, &n.to_be_bytes());
+        local.decide(key, &rule, now, Mode::Take, |bucket| bucket.decide(&rule, now, Mode::Take)).remaining
+    };
+    let now = 1 << 40;
+    for _ in 0..900 {
+        take(0, now);
+    }
+    for n in 1..5000 {
+        // Each of these is full again before the next comes.
+        take(n, now + n * 2 * MILLI / 100);
+    }
+    assert!(take(0, now + 100 * MILLI) < 300, "the busy key was forgotten");
+}
+
+fn compile_with(
+    text: &str,
+    shared: &Shared,
+    before: Option<&Shared>,
+    metrics: &Metrics,
+) -> Result<Limits, Vec<Mistake>> {
+    let specs: crate::config::OneOrMany<LimitSpec> = serde_yaml::from_str(text).unwrap();
+    let specs: Vec<&LimitSpec> = specs.iter().collect();
+    let file = |path: &str| PathBuf::from(path);
+    Limits::compile(&specs, "route", &AuthScope { file: &file, shared, before, metrics, captures: &[] })
+}
+
+fn compile(text: &str) -> Result<Limits, Vec<Mistake>> {
+    compile_with(text, &Shared::default(), None, &Metrics::default())
+}
+
+async fn ask(limits: &Limits, address: &str, headers: &HeaderMap) -> Result<Box<Pass>, Box<Exceeded>> {
+    let address = address.parse().unwrap();
+    let client = Client { peer: address, trusted: false, address, scheme: "https" };
+    let asking = Asking {
+        method: &Method::GET,
+        target: "/",
+        path: "/",
+        host: "h",
+        headers,
+        client: &client,
+        has_body: false,
+        captures: &(),
+        now: SystemTime::now(),
+    };
+    limits.admit(&asking, None).await
+}
+
+fn told(told: &Told) -> Vec<(String, String)> {
+    told.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn each_client_has_its_own_budget_and_is_told_of_it() {
+    let limits = compile("{ requests: 2, window: 900s, headers: window, answer: { body: '{}', type: a/b } }").unwrap();
+    let none = HeaderMap::new();
+    let first = ask(&limits, "192.0.2.1", &none).await.unwrap();
+    let expected = [("x-ratelimit-limit", "2"), ("x-ratelimit-remaining", "1"), ("x-ratelimit-window", "900")];
+    assert_eq!(told(&first.response), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert!(ask(&limits, "192.0.2.1", &none).await.is_ok());
+    let exceeded = ask(&limits, "192.0.2.1", &none).await.unwrap_err();
+    assert_eq!(exceeded.status, StatusCode::TOO_MANY_REQUESTS);
+    let headers = told(&exceeded.response);
+    assert!(headers.contains(&("x-ratelimit-remaining".to_owned(), "0".to_owned())));
+    let (_, wait) = headers.iter().find(|(name, _)| name == "retry-after").unwrap();
+    assert!((895..=900).contains(&wait.parse::<u32>().unwrap()), "{wait}");
+    assert_eq!(exceeded.document.unwrap().media_type, "a/b");
+    assert!(ask(&limits, "192.0.2.2", &none).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_one_limit_refuses_is_not_spent_of_another() {
+    let both = "[{ rate: 3/h, by: route }, { concurrent: 1 }, { requests: 1, window: 60s }]";
+    let limits = compile(both).unwrap();
+    let none = HeaderMap::new();
+    for n in 0..5 {
+        // The window of this client has one, whatever it does.
+        let result = ask(&limits, "192.0.2.1", &none).await;
+        assert_eq!(result.is_ok(), n == 0, "request {n}");
+    }
+    // So the three of all are still there for two others.
+    assert!(ask(&limits, "192.0.2.2", &none).await.is_ok());
+    assert!(ask(&limits, "192.0.2.3", &none).await.is_ok());
+    assert!(ask(&limits, "192.0.2.4", &none).await.unwrap_err().reason.contains("`rate`"));
+}
+
+#[tokio::test]
+async fn places_are_given_back_when_requests_end() {
+    let limits = compile("{ concurrent: 2, by: header.X }").unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x", "a".parse().unwrap());
+    let (first, second) = (ask(&limits, "::1", &headers).await.unwrap(), ask(&limits, "::1", &headers).await.unwrap());
+    let exceeded = ask(&limits, "::1", &headers).await.unwrap_err();
+    assert_eq!(told(&exceeded.response), [("retry-after".to_owned(), "1".to_owned())]);
+    drop(first);
+    let third = ask(&limits, "::1", &headers).await.unwrap();
+    assert!(ask(&limits, "::1", &headers).await.is_err());
+    let Kind::Concurrent(_, places) = &limits.limits[0].kind else { panic!("another kind") };
+    assert_eq!(places.under_way.len(), 1);
+    drop((second, third));
+    assert_eq!(places.under_way.len(), 0);
+}
+
+#[tokio::test]
+async fn only_what_the_upstream_accepts_counts() {
+    let limits = compile("{ requests: 2, window: 60s, by: header.X, count: accepted, refused: [400, 401] }").unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x", "victim".parse().unwrap());
+    for status in [400, 401, 401, 100, 200, 101] {
+        let mut pass = ask(&limits, "::1", &headers).await.unwrap();
+        let (_, remaining) = told(&pass.response)[1].clone();
+        assert_eq!(remaining, if status == 101 { "0" } else { "1" }, "{status}");
+        pass.answered(StatusCode::from_u16(status).unwrap());
+    }
+    assert!(ask(&limits, "::1", &headers).await.is_err());
+}
+
+#[tokio::test]
+async fn counts_go_on_over_a_reload_that_changes_numbers() {
+    let (first, second, metrics) = (Shared::default(), Shared::default(), Metrics::default());
+    let none = HeaderMap::new();
+    let before = compile_with("{ requests: 2, window: 60s }", &first, None, &metrics).unwrap();
+    assert!(ask(&before, "::1", &none).await.is_ok() && ask(&before, "::1", &none).await.is_ok());
+    let after = compile_with("{ requests: 3, window: 60s }", &second, Some(&first), &metrics).unwrap();
+    assert!(ask(&after, "::1", &none).await.is_ok());
+    assert!(ask(&after, "::1", &none).await.is_err());
+    assert!(ask(&before, "::1", &none).await.is_err());
+    assert_eq!(metrics.limit("route", "window").rejected(), 2);
+}
+
+#[test]
+fn limits_of_one_name_count_together() {
+    let (shared, metrics) = (Shared::default(), Metrics::default());
+    let one = compile_with("{ name: a, rate: 1/h }", &shared, None, &metrics).unwrap();
+    let other = compile_with("{ name: a, rate: 1/h }", &shared, None, &metrics).unwrap();
+    let (Kind::Bucket(_, one), Kind::Bucket(_, other)) = (&one.limits[0].kind, &other.limits[0].kind) else {
+        panic!("another kind")
+    };
+    assert!(Arc::ptr_eq(one, other));
+}
+
+#[test]
+fn mistakes_name_their_key_and_the_cure() {
+    for (text, at, said) in [
+        ("{}", "", "limits nothing"),
+        ("{ rate: 1/s, concurrent: 1 }", "", "one item for each"),
+        ("{ requests: 5 }", "window", "in which time"),
+        ("{ requests: 5, window: 999ms }", "window", "from 1s"),
+        ("{ requests: 0, window: 1s }", "requests", "lets nothing pass"),
+        ("{ rate: 1/s, burst: 0 }", "burst", "lets nothing pass"),
+        ("{ concurrent: 0 }", "concurrent", "lets nothing pass"),
+        ("{ concurrent: 1, burst: 2 }", "burst", "remove it"),
+        ("{ concurrent: 1, redis: 'redis://h' }", "redis", "each instance"),
+        ("{ rate: 1/s, rejected: counted }", "rejected", "remove it"),
+        ("{ rate: 1/s, count: upstream }", "count", "add `redis`"),
+        ("{ rate: 1/s, refused: 401 }", "refused", "accepted"),
+        ("{ rate: 1/s, max_keys: 1 }", "max_keys", "from 64"),
+        ("{ rate: 1/s, answer: { status: 200 } }", "answer.status", "not an error"),
+        ("{ rate: 1/s, answer: { type: a/b } }", "answer.type", "no `body`"),
+        ("{ rate: 1/s, answer: { body: x, type: x } }", "answer.type", "media type"),
+        ("{ rate: 1/s, redis: { url: 'redis://h', deadline: 11s } }", "redis.deadline", "1ms to 10s"),
+        ("{ rate: 1/s, redis: { url: 'redis://h', connections: 0 } }", "redis.connections", "1 to 64"),
+        ("{ rate: 1/s, redis: { url: 'redis://h', ca: x } }", "redis.ca", "rediss://"),
+        ("{ rate: 1/s, redis: { url: 'rediss://h', ca: /none.pem } }", "redis.ca", "cannot be read"),
+        ("[{ rate: 1/s }, { rate: 1/s }]", "[1]", "the same as item 0"),
+    ] {
+        let found = compile(text).unwrap_err();
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!(found[0].path.to_string().trim_start_matches('.'), at, "{text}");
+        assert!(found[0].message.contains(said), "{text}: {}", found[0].message);
+    }
+}
+
+#[test]
+fn hashes_differ() {
+    let hashing = Hashing::default();
+    let hashes: HashSet<Hashed> = (0..10_000_u32).map(|n| hashing.hash(0, &n.to_be_bytes())).collect();
+    assert_eq!(hashes.len(), 10_000);
+}

@@ -1,0 +1,112 @@
+"""A directory: `slapd` of OpenLDAP with a few people, on a port of its own."""
+
+import pathlib
+import signal
+import subprocess
+
+from processes import Program, free_port
+
+BASE = "dc=example,dc=org"
+OWN, OWN_PASSWORD = f"cn=pylon,{BASE}", "pylon's own"
+PASSWORD = "s3cret, (of) *ann*"
+
+PEOPLE = f"""
+dn: {BASE}
+objectClass: dcObject
+objectClass: organization
+o: example
+
+dn: {OWN}
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+userPassword: {OWN_PASSWORD}
+
+dn: ou=people,{BASE}
+objectClass: organizationalUnit
+
+dn: ou=others,{BASE}
+objectClass: organizationalUnit
+
+dn: ou=groups,{BASE}
+objectClass: organizationalUnit
+""" + "".join(
+    f"""
+dn: uid={uid},ou={place},{BASE}
+objectClass: inetOrgPerson
+cn: {cn}
+sn: {cn}
+mail: {mail}@example.org
+employeeType: tester
+userPassword: {PASSWORD}
+"""
+    for uid, place, cn, mail in [
+        ("ann", "people", "Ann Smith", "ann"),
+        ("bob", "others", "Bob", "bob"),
+        ("twin", "people", "One Twin", "one"),
+        ("twin", "others", "Other Twin", "other"),
+        (r"o\2cbrien", "people", "O'Brien", "obrien"),
+        (r"zo\c3\ab", "people", "Zoe", "zoe"),
+    ]
+)
+
+GROUPS = "".join(
+    f"""
+dn: cn={name},ou=groups,{BASE}
+objectClass: groupOfNames
+""" + "".join(f"member: uid={uid},{BASE}\n" for uid in members)
+    for name, members in [("staff", ["ann,ou=people", "bob,ou=others"]), ("admins", ["ann,ou=people"])]
+)
+
+CONFIG = """
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+pidfile {directory}/slapd.pid
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload memberof
+{tls}
+database mdb
+suffix "dc=example,dc=org"
+directory {directory}/data
+maxsize 10485760
+rootdn "cn=root,dc=example,dc=org"
+rootpw root
+overlay memberof
+access to attrs=userPassword by anonymous auth by * none
+access to * by users read by anonymous {anonymous}
+"""
+
+
+class Slapd(Program):
+    def __init__(self, directory, *, port=None, certificate=None, anonymous="auth"):
+        self.directory = pathlib.Path(directory)
+        self.port = port or free_port()
+        (self.directory / "data").mkdir()
+        tls = ""
+        if certificate:
+            tls = f"TLSCertificateFile {certificate}\nTLSCertificateKeyFile {certificate}\nTLSCACertificateFile {certificate}"
+        self.config = self.directory / "slapd.conf"
+        self.config.write_text(CONFIG.format(directory=self.directory, tls=tls, anonymous=anonymous))
+        subprocess.run(["/usr/sbin/slapadd", "-f", self.config], input=PEOPLE.encode(), check=True, capture_output=True)
+        self.urls = [f"ldap://127.0.0.1:{self.port}"]
+        if certificate:
+            self.urls.append(f"ldaps://127.0.0.1:{free_port()}")
+        self.start()
+        # Through the server, which then notes with each member which groups it is in.
+        subprocess.run(
+            ["ldapadd", "-x", "-H", self.urls[0], "-D", f"cn=root,{BASE}", "-w", "root"],
+            input=GROUPS.encode(), check=True, capture_output=True,
+        )
+
+    def start(self):
+        listens = " ".join(f"{url}/" for url in self.urls)
+        arguments = ["/usr/sbin/slapd", "-d", "0", "-h", listens, "-f", self.config]
+        super().__init__(arguments, self.directory, ready=self.answers)
+
+    def answers(self):
+        done = subprocess.run(["ldapwhoami", "-x", "-H", self.urls[0]], capture_output=True)
+        return done.returncode == 0
+
+    def hang(self, on=True):
+        self._signal(signal.SIGSTOP if on else signal.SIGCONT)
