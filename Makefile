@@ -14,8 +14,8 @@ BUILD_TOOLS := cc:build-essential cmake:cmake
 TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
 
 # The suites of pytest below tests: two lanes that run at the same time, and those that measure.
-SUITES_1 := faults edge console
-SUITES_2 := clients records
+SUITES_1 := faults edge files instances
+SUITES_2 := clients records console identity limits systems
 SUITES_ALONE := observe edge_attacks
 
 .PHONY: help build run test lint build-tools test-tools lint-tools python

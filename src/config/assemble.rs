@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::document::Document;
 use super::expand::{Unset, Variables, expand};
 use super::loaded::{Entry, LeftOut, Loaded};
-use super::optional::{PROCESS_KEYS, is_process, is_true, needs, omit_disabled, original_index};
+use super::optional::{PROCESS_KEYS, idle_bundles, is_process, is_true, needs, omit_disabled, original_index};
 use super::read::read;
 use super::report::{KeyPath, Problem, Report, Segment};
 use super::route_spec::RouteSpec;
@@ -150,16 +150,16 @@ impl<'v> Loader<'v> {
         };
         let expansion = expand(&mut document, self.variables);
         let off = omit_disabled(&mut document);
-        let concerns = |path: &KeyPath| role == Role::Main || !is_process(path);
+        let idle = idle_bundles(&document);
+        let concerns = |path: &KeyPath| {
+            let out = off.iter().chain(&idle).any(|part| part.contains(path));
+            !out && (role == Role::Main || !is_process(path))
+        };
         for unset in expansion.unset.iter().filter(|unset| concerns(&unset.path)) {
-            if !off.iter().any(|listener| listener.contains(&unset.path)) {
-                self.leave_out(&mut document, unset);
-            }
+            self.leave_out(&mut document, unset);
         }
-        for problem in expansion.report.problems() {
-            if concerns(&problem.path) && !off.iter().any(|listener| listener.contains(&problem.path)) {
-                self.report.push(problem.clone());
-            }
+        for problem in expansion.report.problems().iter().filter(|problem| concerns(&problem.path)) {
+            self.report.push(problem.clone());
         }
         if role == Role::System {
             for key in PROCESS_KEYS {

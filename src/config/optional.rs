@@ -49,6 +49,23 @@ pub(super) fn omit_disabled(document: &mut Document) -> Vec<KeyPath> {
     off
 }
 
+/// The bundles that no route uses, of a document whose bundles others cannot use; their variables need not be set, so that a
+/// variable can choose one of several.
+pub(super) fn idle_bundles(document: &Document) -> Vec<KeyPath> {
+    let bundles = document.value().get("defaults").and_then(Value::as_mapping);
+    let routes = document.value().get("routes").and_then(Value::as_sequence).map_or(&[][..], Vec::as_slice);
+    if routes.is_empty() || document.value().get("include").is_some() {
+        return Vec::new();
+    }
+    let used = |name: &str| {
+        let mut lists = routes.iter().filter_map(|route| route.get("use").and_then(Value::as_sequence));
+        lists.any(|list| list.iter().any(|one| one.as_str() == Some(name)))
+    };
+    let names = bundles.into_iter().flat_map(serde_yaml::Mapping::keys).filter_map(Value::as_str);
+    let idle = names.filter(|name| !used(name));
+    idle.map(|name| KeyPath::root().then("defaults").then(name)).collect()
+}
+
 /// The index in the file of the n-th listener that was read.
 pub(super) fn original_index(document: &Document, nth: usize) -> usize {
     let count = document.value().get("listeners").and_then(Value::as_sequence).map_or(0, Vec::len);

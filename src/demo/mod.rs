@@ -1,39 +1,24 @@
-//! Stand-ins for the services of a cluster, for `pylon demo`.
+//! Stand-ins for the services behind the built-in systems, for `pylon demo`.
 //!
 //! Each is small, but really does the part of its protocol that Pylon has to carry: redirects to other hosts, links
-//! in pages, upgrades, endless streams. All listen on loopback only, keep what they are given in memory, within fixed
-//! bounds, and forget it when they stop. They are no substitute for the services themselves.
+//! in pages, upgrades, endless streams, sign-in. All listen on loopback only, keep what they are given in memory, within
+//! fixed bounds, and forget it when they stop. They are no substitute for the services themselves.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::io;
 
-use axum::Router;
 use tokio::runtime::{Builder, Runtime};
 
-mod blocks;
-mod dashboard;
-mod datanode;
-mod exec;
-mod files;
-mod grafana;
-mod hdfs_call;
-mod hdfs_pages;
-mod kubernetes;
-mod portal;
-mod prometheus;
-mod rest;
+mod desks;
+mod manager;
+mod pai;
+mod provider;
 mod site;
 #[cfg(test)]
 mod testing;
-mod tour;
 mod transfer;
-mod webhdfs;
-mod yarn;
 
-pub use tour::tour;
+/// The systems that can be shown.
+pub const SYSTEMS: [&str; 3] = ["pai", "backend-ai", "mliy"];
 
 /// Which ports the stand-ins listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,117 +31,76 @@ pub enum Ports {
     Familiar,
 }
 
-/// One of the stand-ins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Service {
-    Rest,
-    Kubernetes,
-    NameNode,
-    DataNode,
-    Prometheus,
-    AlertManager,
-    ResourceManager,
-    NodeManager,
-    Dashboard,
-    Grafana,
-    Portal,
+/// Where Pylon is to be found.
+#[derive(Clone, Debug)]
+pub struct Public {
+    /// Where it listens, as `127.0.0.1:8080`.
+    pub listen: String,
+    /// Where its admin port is.
+    pub admin: String,
 }
 
-impl Service {
-    const ALL: [Self; 11] = [
-        Self::Rest,
-        Self::Kubernetes,
-        Self::NameNode,
-        Self::DataNode,
-        Self::Prometheus,
-        Self::AlertManager,
-        Self::ResourceManager,
-        Self::NodeManager,
-        Self::Dashboard,
-        Self::Grafana,
-        Self::Portal,
-    ];
-
-    /// Those that Pylon reaches by the address in a path, not by a variable: they have to be on its allow-list.
-    const DYNAMIC: [Self; 3] = [Self::DataNode, Self::ResourceManager, Self::NodeManager];
-
-    /// The variable that names this service to Pylon, if one does.
-    fn variable(self) -> Option<&'static str> {
-        match self {
-            Self::Rest => Some("REST_SERVER_URI"),
-            Self::Kubernetes => Some("K8S_API_SERVER_URI"),
-            Self::NameNode => Some("WEBHDFS_URI"),
-            Self::Prometheus => Some("PROMETHEUS_URI"),
-            Self::AlertManager => Some("ALERT_MANAGER_URI"),
-            Self::ResourceManager => Some("YARN_WEB_PORTAL_URI"),
-            Self::Dashboard => Some("K8S_DASHBOARD_URI"),
-            Self::Grafana => Some("GRAFANA_URI"),
-            Self::Portal => Some("PAI_WEB_PORTAL_URI"),
-            Self::DataNode | Self::NodeManager => None,
-        }
-    }
-
-    /// The port to try first; 0 is any.
-    fn preferred_port(self, ports: Ports) -> u16 {
-        match (ports, self) {
-            (Ports::Familiar, Self::ResourceManager) => 8088,
-            (Ports::Familiar, Self::NodeManager) => 8042,
-            _ => 0,
-        }
-    }
-
-    fn router(self, all: Addresses, files: &Arc<files::Files>) -> Router {
-        match self {
-            Self::Rest => rest::router(all),
-            Self::Kubernetes => kubernetes::router(),
-            Self::NameNode => webhdfs::router(all, Arc::clone(files)),
-            Self::DataNode => datanode::router(Arc::clone(files)),
-            Self::Prometheus => prometheus::router(all),
-            Self::AlertManager => prometheus::alertmanager(),
-            Self::ResourceManager => yarn::resource_manager(all),
-            Self::NodeManager => yarn::node_manager(all),
-            Self::Dashboard => dashboard::router(),
-            Self::Grafana => grafana::router(all),
-            Self::Portal => portal::router(all),
-        }
-    }
-}
-
-/// Where each stand-in listens: its port, in the order of the services.
-#[derive(Clone, Copy, Debug)]
-struct Addresses([u16; Service::ALL.len()]);
-
-impl Addresses {
-    fn of(&self, service: Service) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.0[service as usize]).into()
-    }
-
-    /// As `http://127.0.0.1:port`.
-    fn uri(&self, service: Service) -> String {
-        format!("http://{}", self.of(service))
-    }
-}
-
-/// The running stand-ins. They stop when this is dropped.
-#[derive(Debug)]
+/// What a demo consists of. The stand-ins stop when this is dropped.
 pub struct StandIns {
-    addresses: Addresses,
-    _background: Background,
+    /// The variables that make the stand-alone mode of the system lead to the stand-ins.
+    pub variables: Vec<(&'static str, String)>,
+    /// What to open and to ask, for a terminal.
+    pub tour: String,
+    _kept: Box<dyn Send>,
 }
 
-impl StandIns {
-    /// The variables that make Pylon's stand-alone mode lead to the stand-ins.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let named = Service::ALL.iter().filter_map(|service| Some((service.variable()?, self.addresses.uri(*service))));
-        let allowed = Service::DYNAMIC.map(|service| self.addresses.of(service).to_string());
-        named.chain([("PYLON_DYNAMIC_ALLOW", allowed.join(","))]).collect()
+impl std::fmt::Debug for StandIns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StandIns").finish_non_exhaustive()
     }
+}
 
-    /// Stops all of them, with the connections that are open.
-    pub fn shutdown(self) {
-        drop(self);
+/// Starts the stand-ins of a system; `None` where it cannot be shown.
+///
+/// # Errors
+/// When a socket, a thread or a file cannot be had.
+pub async fn start(system: &str, public: &Public) -> io::Result<Option<StandIns>> {
+    let url = format!("http://{}", public.listen);
+    Ok(match system {
+        "pai" => {
+            let all = pai::start_on(Ports::Familiar).await?;
+            Some(StandIns { variables: all.environment(), tour: pai::tour(&url, &all), _kept: Box::new(all) })
+        }
+        "backend-ai" => Some(manager::start(&url).await?),
+        "mliy" => Some(desks::start(public).await?),
+        _ => None,
+    })
+}
+
+/// A file with a key of 32 bytes that nobody else can read, which goes when this is dropped.
+#[derive(Debug)]
+struct SecretFile(std::path::PathBuf);
+
+impl SecretFile {
+    fn path(&self) -> String {
+        self.0.display().to_string()
     }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        // The system clears its folder of temporary files anyway.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn secret_file(name: &str) -> io::Result<SecretFile> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut key = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| io::Error::other("there are no random numbers"))?;
+    let file = format!("pylon-demo-{name}-{}-{:08x}", std::process::id(), fastrand::u32(..));
+    let path = std::env::temp_dir().join(file);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let secret = SecretFile(path);
+    file.write_all(format!("{}\n", data_encoding::BASE64.encode(&key)).as_bytes())?;
+    Ok(secret)
 }
 
 /// The stand-ins' own threads, so that stopping them ends their connections too and leaves nobody else's alone.
@@ -172,84 +116,12 @@ impl Drop for Background {
     }
 }
 
-/// Starts the stand-ins on free ports of 127.0.0.1.
-///
-/// # Errors
-///
-/// When a socket or a thread cannot be had.
-pub async fn start() -> io::Result<StandIns> {
-    start_on(Ports::Ephemeral).await
-}
-
-/// Starts the stand-ins on the ports that `ports` says.
-///
-/// # Errors
-///
-/// When a socket or a thread cannot be had.
-pub async fn start_on(ports: Ports) -> io::Result<StandIns> {
+/// Runs `open`, and whatever it spawns, on threads of the stand-ins' own.
+async fn in_background<T: Send + 'static>(
+    open: impl Future<Output = io::Result<T>> + Send + 'static,
+) -> io::Result<(T, Background)> {
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("stand-in").enable_all().build()?;
-    let opening = runtime.spawn(open(ports));
+    let opening = runtime.spawn(open);
     let background = Background(Some(runtime));
-    let addresses = opening.await.map_err(io::Error::other)??;
-    Ok(StandIns { addresses, _background: background })
-}
-
-/// Binds all sockets before it serves any, since pages link to each other.
-async fn open(ports: Ports) -> io::Result<Addresses> {
-    let mut addresses = Addresses([0; Service::ALL.len()]);
-    let mut bound = Vec::new();
-    for service in Service::ALL {
-        let listener = site::bind(service.preferred_port(ports)).await?;
-        addresses.0[service as usize] = listener.local_addr()?.port();
-        bound.push((service, listener));
-    }
-    let files = Arc::new(files::Files::with_samples());
-    for (service, listener) in bound {
-        site::serve(listener, service.router(addresses, &files));
-    }
-    Ok(addresses)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::demo::testing::{connect, get};
-
-    #[test]
-    fn all_is_in_the_order_of_the_addresses() {
-        assert!(Service::ALL.iter().enumerate().all(|(at, service)| *service as usize == at));
-    }
-
-    #[tokio::test]
-    async fn environment_names_what_answers() {
-        let all = start().await.unwrap();
-        let environment = all.environment();
-        let addresses: Vec<_> = environment.iter().filter_map(|(_, v)| v.strip_prefix("http://")).collect();
-        assert_eq!(addresses.len(), 9);
-        for address in addresses {
-            let status = get(address.parse().unwrap(), "/").await.status;
-            assert!(status < 500, "{address} answers {status}");
-        }
-        let (name, allowed) = environment.last().unwrap();
-        assert_eq!(*name, "PYLON_DYNAMIC_ALLOW");
-        assert_eq!(allowed.split(',').filter(|a| a.starts_with("127.0.0.1:")).count(), 3);
-    }
-
-    #[tokio::test]
-    async fn dropping_ends_open_connections() {
-        let all = start().await.unwrap();
-        let portal = all.addresses.of(Service::Portal);
-        let mut stream = connect(portal, "GET /sse HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        stream.until("data: ").await;
-        all.shutdown();
-        stream.rest().await;
-    }
-
-    #[tokio::test]
-    async fn tour_names_the_public_address() {
-        let all = start().await.unwrap();
-        let text = tour("http://127.0.0.1:8080/", &all);
-        assert!(text.contains("http://127.0.0.1:8080/rest-server/api/v1/headers"), "{text}");
-        assert!(!text.contains("8080//"), "{text}");
-    }
+    Ok((opening.await.map_err(io::Error::other)??, background))
 }

@@ -51,15 +51,22 @@ pub(super) async fn download(Query(query): Query<HashMap<String, String>>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        Router,
+        routing::{get as on_get, post as on_post},
+    };
+
+    use super::*;
     use crate::demo::{
-        Service, start,
+        site,
         testing::{ask, get},
     };
 
     #[tokio::test]
     async fn bodies_arrive_whole() {
-        let all = start().await.unwrap();
-        let portal = all.addresses.of(Service::Portal);
+        let listener = site::bind(0).await.unwrap();
+        let portal = listener.local_addr().unwrap();
+        site::serve(listener, Router::new().route("/upload", on_post(upload)).route("/download", on_get(download)));
         let sent = ask(portal, "POST /upload", "", b"abc").await.json();
         assert_eq!(sent["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let got = get(portal, "/download?bytes=300000").await;

@@ -30,6 +30,7 @@ pub(super) async fn serve(session: &mut Session, ctx: &mut Context, wanted: Want
     let request = session.req_header();
     if !matches!(request.method, Method::GET | Method::HEAD) {
         ctx.outcome = Outcome::Refused;
+        ctx.reason = Some("files are answered to GET and HEAD alone".to_owned());
         let allow = (ALLOW, HeaderValue::from_static("GET, HEAD"));
         let detail = "this address does not take this method";
         return refuse_with(session, ctx, StatusCode::METHOD_NOT_ALLOWED, detail, &[allow]).await;

@@ -99,8 +99,8 @@ impl Forward {
         let url = url(&spec.url).map_err(|message| mistakes.push(Mistake::at("url", message))).ok();
         let named = |list: &[Name]| list.iter().map(|name| name.get().clone()).collect();
         let headers: Vec<HeaderName> =
-            spec.headers.as_ref().map_or_else(|| vec![AUTHORIZATION, COOKIE], |headers| named(&headers.to_vec()));
-        let pass: Vec<HeaderName> = named(&spec.pass.to_vec());
+            spec.headers.as_ref().map_or_else(|| vec![AUTHORIZATION, COOKIE], |headers| named(headers));
+        let pass: Vec<HeaderName> = named(&spec.pass);
         for (key, names) in [("headers", &headers), ("pass", &pass)] {
             for (index, name) in names.iter().enumerate() {
                 let cookie = key == "pass" && *name == COOKIE;

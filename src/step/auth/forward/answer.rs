@@ -62,9 +62,9 @@ impl Reading {
         let status = received.status;
         let finding = if status.is_success() {
             self.passed(&received.headers)
-        } else if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            Ok(handed_on(received))
-        } else if is_redirect(status) && received.headers.contains_key(LOCATION) {
+        } else if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || (is_redirect(status) && received.headers.contains_key(LOCATION))
+        {
             Ok(handed_on(received))
         } else {
             Err(format!("the service answers {}", status.as_u16()))

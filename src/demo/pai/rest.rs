@@ -164,10 +164,8 @@ fn matches(condition: &str, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{
-        Service, start,
-        testing::{ask, connect, get},
-    };
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::{ask, connect, get};
 
     #[tokio::test]
     async fn a_job_lives_and_dies() {

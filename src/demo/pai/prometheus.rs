@@ -99,7 +99,8 @@ async fn status() -> Json<Value> {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{Service, start, testing::get};
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::get;
 
     #[tokio::test]
     async fn both_answer_below_their_paths() {

@@ -4,8 +4,7 @@ use super::{Service, StandIns};
 
 /// Text for a terminal: a browser's addresses, then a command a line with what it shows.
 /// `public` is where Pylon listens, as `http://127.0.0.1:8080`.
-#[must_use]
-pub fn tour(public: &str, stand_ins: &StandIns) -> String {
+pub(in crate::demo) fn tour(public: &str, stand_ins: &StandIns) -> String {
     let public = public.trim_end_matches('/');
     let all = &stand_ins.addresses;
     let (data, manager, node) =

@@ -149,7 +149,8 @@ fn no_such(name: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{start, testing::get as ask};
+    use crate::demo::pai::start;
+    use crate::demo::testing::get as ask;
 
     #[tokio::test]
     async fn pages_link_across_ports() {

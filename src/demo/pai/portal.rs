@@ -36,10 +36,8 @@ pub(super) fn router(all: Addresses) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{
-        start,
-        testing::{connect, frame, get as ask, upgrade},
-    };
+    use crate::demo::pai::start;
+    use crate::demo::testing::{connect, frame, get as ask, upgrade};
 
     #[tokio::test]
     async fn the_page_has_every_internal_address() {

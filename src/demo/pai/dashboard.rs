@@ -30,7 +30,8 @@ async fn overview() -> Json<Value> {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{Service, start, testing::get};
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::get;
 
     #[tokio::test]
     async fn links_are_relative() {

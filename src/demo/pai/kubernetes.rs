@@ -199,10 +199,8 @@ async fn log(Path((namespace, name)): Path<(String, String)>, Query(query): Para
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{
-        Service, start,
-        testing::{connect, get},
-    };
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::{connect, get};
 
     #[tokio::test]
     async fn lists_watches_and_follows() {

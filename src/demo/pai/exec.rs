@@ -140,10 +140,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{
-        Service, start,
-        testing::{connect, frame, upgrade},
-    };
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::{connect, frame, upgrade};
 
     #[tokio::test]
     async fn greets_echoes_and_succeeds() {

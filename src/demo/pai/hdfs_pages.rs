@@ -134,7 +134,8 @@ async fn startup() -> Json<Value> {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{Service, start, testing::get};
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::get;
 
     #[tokio::test]
     async fn pages_link_to_the_root_and_these_links_work() {

@@ -102,10 +102,8 @@ async fn user(headers: HeaderMap) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{
-        Service, start,
-        testing::{ask, connect, frame, get, upgrade},
-    };
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::{ask, connect, frame, get, upgrade};
 
     #[tokio::test]
     async fn sign_in_sets_the_cookie_that_opens_the_page() {

@@ -111,10 +111,8 @@ fn status(name: &str, entry: &Entry, children: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use crate::demo::{
-        Service, start,
-        testing::{ask, get},
-    };
+    use crate::demo::pai::{Service, start};
+    use crate::demo::testing::{ask, get};
 
     #[tokio::test]
     async fn a_file_goes_through_the_data_node() {
