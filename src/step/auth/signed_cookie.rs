@@ -209,8 +209,8 @@ impl Cookie {
         if let [Piece::Text(name)] = self.name.as_slice() {
             return name.into();
         }
-        let text = |piece| match piece {
-            &Piece::Text(ref text) => text.as_str(),
+        let text = |piece: &'_ Piece| match piece {
+            Piece::Text(text) => text.as_str(),
             Piece::Capture(name) => asking.captures.capture(name).unwrap_or_default(),
         };
         self.name.iter().map(text).collect::<String>().into()
