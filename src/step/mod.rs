@@ -16,6 +16,7 @@ pub mod headers;
 pub mod identity;
 pub mod limit;
 pub mod redirect;
+mod redis_server;
 pub mod shared;
 pub mod substitute;
 
