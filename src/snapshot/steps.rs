@@ -59,7 +59,7 @@ impl RouteScope<'_> {
         }
     }
 
-    fn url_of(&self, name: &str) -> Option<String> {
+    pub(super) fn url_of(&self, name: &str) -> Option<String> {
         let upstream = self.upstreams.get(name)?;
         Some(format!("{}://{}{}", upstream.scheme(), self.authority(name)?, upstream.base_path()))
     }
