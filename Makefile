@@ -5,13 +5,14 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# Debian has servers where only root looks for commands.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PYTHON := .venv/bin/python
 
 # What must be there, as COMMAND:PACKAGE; `python3-venv` is a module of Debian's python3.
 BUILD_TOOLS := cc:build-essential cmake:cmake
-TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
+TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver slapd:slapd ldapadd:ldap-utils htpasswd:apache2-utils redis-server:redis-server etcd:etcd-server etcdctl:etcd-client
 
 # The suites of pytest below tests: two lanes that run at the same time, and those that measure.
 SUITES_1 := faults edge files instances

@@ -294,6 +294,9 @@ impl Search<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
+    use super::super::matcher::PathRegex;
     use super::*;
     use proptest::prelude::*;
 
