@@ -157,7 +157,7 @@ fn keys_in_the_source() -> BTreeMap<String, BTreeSet<String>> {
     }
     let (mut structs, mut name, mut renamed) = (BTreeMap::<String, BTreeSet<String>>::new(), None, None);
     for line in source.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("pub struct ").filter(|rest| rest.ends_with('{')) {
+        if let Some(rest) = line.strip_prefix("pub struct ").filter(|rest| rest.ends_with("Spec {")) {
             name = Some(rest.trim_end_matches([' ', '{']).to_owned());
         } else if line == "}" {
             name = None;

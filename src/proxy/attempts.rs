@@ -4,6 +4,7 @@
 //! unless the first server said that it did not process it, or cannot have had the whole of it.
 
 mod failure;
+mod room;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use smallvec::SmallVec;
 use super::Context;
 pub(super) use failure::{in_words, outcome};
 use failure::{is_answered_wrongly, is_closed, is_closed_h2, is_not_believed, is_refused_stream};
+use room::{has_other_address, has_room, is_in_budget};
 
 use super::record::between;
 use crate::observe::{Attempt, Outcome};
@@ -188,25 +190,6 @@ fn blame(ctx: &Context, reason: &str) {
     if let (Some(upstream), Some(endpoint)) = (pool(ctx), &ctx.attempts.endpoint) {
         upstream.failed(endpoint, ctx.attempts.took(), ctx.attempts.probe, reason);
     }
-}
-
-/// Whether the limit of attempts and the time for the request have room for another one.
-fn has_room(ctx: &Context) -> bool {
-    let Some((forward, _)) = ctx.forward() else { return false };
-    let in_time = forward.timeouts.request.is_none_or(|time| ctx.started.elapsed() < time);
-    in_time && ctx.attempts.counted < forward.retry.attempts
-}
-
-fn has_other_address(ctx: &Context) -> bool {
-    match pool(ctx) {
-        Some(upstream) => upstream.has_untried(&ctx.attempts.tried),
-        None => ctx.attempts.more_addresses,
-    }
-}
-
-fn is_in_budget(ctx: &Context) -> bool {
-    let Some((forward, _)) = ctx.forward() else { return false };
-    pool(ctx).is_some_and(|upstream| upstream.may_retry(forward.retry.budget))
 }
 
 /// What follows from a connection that could not be made: another attempt while there is another address.

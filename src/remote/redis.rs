@@ -7,13 +7,14 @@
 //! within the deadline again. What changes is logged once, and told by a gauge.
 
 mod line;
+mod script;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use ::redis::{ErrorKind, ServerErrorKind, Value};
 use arc_swap::ArcSwapOption;
 use rustls::ClientConfig;
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ use tokio::sync::Notify;
 use crate::config::RedisSpec;
 use crate::config::value::Span;
 use crate::observe::StoreMetrics;
+use script::evaluate;
+
+pub use script::Script;
 
 /// How long a question waits where the configuration does not say.
 const DEADLINE: Duration = Duration::from_millis(5);
@@ -44,22 +48,6 @@ pub enum RedisError {
     /// It answered with an error.
     #[error("the Redis server refuses: {0}")]
     Refused(String),
-}
-
-/// A script, which runs as one step of the server.
-#[derive(Debug)]
-pub struct Script {
-    text: &'static str,
-    /// Its SHA-1, by which the server knows it.
-    hash: String,
-}
-
-impl Script {
-    /// A script from its text.
-    #[must_use]
-    pub fn new(text: &'static str) -> Self {
-        Self { text, hash: ::redis::Script::new(text).get_hash().to_owned() }
-    }
 }
 
 /// How the server does.
@@ -332,10 +320,4 @@ fn database_of(spec: &RedisSpec) -> u32 {
 
 fn odd() -> RedisError {
     RedisError::Refused("the answer has an odd form".to_owned())
-}
-
-fn evaluate(name: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-    let mut command = ::redis::cmd(name);
-    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-    command
 }

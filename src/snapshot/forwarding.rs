@@ -25,13 +25,7 @@ pub(super) fn compile_forward(
     let before = report.len();
     let target = target::compile(scope, around, vocabulary, report);
     let beyond = target::beyond(scope, around, report);
-    let rewrite = spec.rewrite.as_deref().and_then(|text| {
-        compile_rewrite(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
-    });
-    if spec.target == Some(TargetForm::Raw) && spec.rewrite.is_some() {
-        let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
-        scope.report(report, &["target"], message);
-    }
+    let rewrite = path_towards(scope, vocabulary, report);
     let named = spec.identity.iter().map(|(name, value)| (name, &**value));
     let identity = super::entrance::keep(scope, report, "identity", IdentityHeaders::compile(named, vocabulary));
     let request_headers = compile_edits(scope, vocabulary, report, "request", &spec.headers.request);
@@ -39,10 +33,8 @@ pub(super) fn compile_forward(
     let adapt = compile_adapt(scope, rewrite.as_ref(), report);
     let substitute = compile_substitute(scope, vocabulary, report);
     let etag = compile_etag(scope, substitute.as_ref(), &adapt, report);
-    let upstream_spec = match &target {
-        Some(TargetRule::Pool(upstream)) => Some(upstream.spec()),
-        _ => None,
-    };
+    let pool = target.as_ref().and_then(TargetRule::pool);
+    let upstream_spec = pool.map(|upstream| upstream.spec());
     let host = spec.host_header.as_deref().or(upstream_spec.and_then(|u| u.host.as_deref()));
     let host = host_header(host).map_err(|message| scope.report(report, &["host_header"], message)).ok();
     let timeouts = Timeouts::new(&spec.timeouts, upstream_spec.map(|u| &u.timeouts));
@@ -54,10 +46,7 @@ pub(super) fn compile_forward(
     if report.len() > before {
         return None;
     }
-    let base = match &target {
-        Some(TargetRule::Pool(upstream)) => upstream.base_path(),
-        _ => "",
-    };
+    let base = pool.map_or("", |upstream| upstream.base_path());
     let (outside, wait, fallback) = beyond?;
     let prefixes = |rewrite| scope.matcher.paths.iter().map(|p| super::Prefix::of(p, rewrite, base)).collect();
     let local = match &target {
@@ -156,4 +145,14 @@ fn check_grpc_web(scope: &RouteScope<'_>, target: Option<&TargetRule>, report: &
         let message = "gRPC needs HTTP/2 to the servers; add `protocol: h2` to the upstream, or remove `grpc_web`";
         scope.report(report, &["grpc_web"], message);
     }
+}
+
+/// Checks the path towards the servers.
+fn path_towards(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Template> {
+    let text = scope.entry.value.rewrite.as_deref()?;
+    if scope.entry.value.target == Some(TargetForm::Raw) {
+        let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
+        scope.report(report, &["target"], message);
+    }
+    compile_rewrite(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
 }

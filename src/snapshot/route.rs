@@ -215,6 +215,15 @@ pub enum TargetRule {
 }
 
 impl TargetRule {
+    /// The pool, where it is one.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Self::Pool(upstream) => Some(upstream),
+            _ => None,
+        }
+    }
+
     /// Whether its servers are spoken to in HTTP/2.
     #[must_use]
     pub fn is_h2(&self) -> bool {

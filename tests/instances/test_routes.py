@@ -19,7 +19,7 @@ def has_routes():
 
 pytestmark = pytest.mark.skipif(not has_routes(), reason="no route leads to instances yet")
 
-ROUTES = [{"name": "i", "host": "i-{name}.test", "path": "/**", "instance": {"name": "{name}"}}]
+ROUTES = [{"name": "i", "host": "i-{name}.test", "path": "/**", "instance": {"name": "{name}", "enter": "anyone"}}]
 
 
 class Hello(http.server.BaseHTTPRequestHandler):

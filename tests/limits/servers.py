@@ -78,7 +78,7 @@ class Origin:
                 if self.path == "/wait":
                     origin.waiting.release()
                     origin.released.wait(60)
-                body = json.dumps(dict(self.headers)).encode()
+                body = json.dumps({name.title(): value for name, value in self.headers.items()}).encode()
                 if self.headers.get("Upgrade") == "echo":
                     self.send_response(101)
                     self.send_header("Connection", "upgrade")

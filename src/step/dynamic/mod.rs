@@ -21,6 +21,7 @@
 
 mod compile;
 mod here;
+mod names;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ use crate::route::allow::{AllowList, Permission, parse_address};
 use crate::route::template::{Template, Values};
 pub use compile::DynamicScope;
 use here::Here;
+use names::{cookie, is_name};
 
 /// A dynamic target that has been checked.
 #[derive(Debug)]
@@ -314,22 +316,6 @@ impl Port {
 
 fn is_address(address: Option<IpAddr>, host: &str) -> bool {
     address.is_some_and(|own| parse_address(host).is_some_and(|host| host.to_canonical() == own.to_canonical()))
-}
-
-/// The value of a cookie, without the quotes that it may stand in.
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(known, _)| *known == name)?;
-    Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
-}
-
-/// Whether a text can be a host name (letters, digits, `-`, `_`, `.`).
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
-        && !text.starts_with(['.', '-'])
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]
