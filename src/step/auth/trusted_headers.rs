@@ -114,7 +114,9 @@ impl TrustedHeaders {
         let parts: Option<Vec<Option<&str>>> = self.name.iter().map(|name| value(headers, name)).collect();
         let name = parts?.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let Some(user) = user else { return Some(None) };
+        let told = self.names.iter().filter_map(|name| Some((name.to_string(), value(headers, name)??.into())));
         Some(Some(Identity {
+            claims: told.collect(),
             name: (!name.is_empty()).then_some(name),
             mail: mail.map(str::to_owned),
             groups: groups.map(|text| self.groups(text)).unwrap_or_default(),
