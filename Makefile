@@ -5,13 +5,19 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# Debian has servers where only root looks for commands.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PYTHON := .venv/bin/python
 
 # What must be there, as COMMAND:PACKAGE; `python3-venv` is a module of Debian's python3.
 BUILD_TOOLS := cc:build-essential cmake:cmake
-TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver
+TEST_TOOLS := python3:python3 python3-venv:python3-venv curl:curl openssl:openssl ss:iproute2 prometheus:prometheus kubectl:kubernetes-client haproxy:haproxy chromium:chromium chromedriver:chromium-driver slapd:slapd ldapadd:ldap-utils htpasswd:apache2-utils redis-server:redis-server etcd:etcd-server etcdctl:etcd-client
+
+# The suites of pytest below tests: two lanes that run at the same time, and those that measure.
+SUITES_1 := faults edge files instances
+SUITES_2 := clients records console identity limits systems
+SUITES_ALONE := observe edge_attacks
 
 .PHONY: help build run test lint build-tools test-tools lint-tools python
 
@@ -30,14 +36,7 @@ run: build
 
 test: build-tools test-tools python
 	@cargo test --locked
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/clients
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/faults
-	@cd tests/edge && PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 ../../$(PYTHON) -m pytest -q
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/edge_attacks
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/observe
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/files
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/records
-	@PYLON_BIN='$(TARGET)/debug/pylon' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest tests/console
+	@PYLON_BIN='$(TARGET)/debug/pylon' tests/support/suites.sh '$(abspath $(PYTHON))' '$(SUITES_1)' '$(SUITES_2)' '$(SUITES_ALONE)'
 
 # --all-targets in the build too: the same features as in the tests, so that nothing is compiled twice.
 lint: build-tools lint-tools
@@ -45,7 +44,8 @@ lint: build-tools lint-tools
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	@cargo build --locked --all-targets --quiet
-	@BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 SSL_ENABLE=false '$(TARGET)/debug/pylon' check conf/*.yaml
+	@BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 MLIY_URI=http://127.0.0.1:8000 MLIY_DOMAIN=ml.example.org \
+	  MLIY_SIGN_IN_PROXIES=127.0.0.1 SSL_ENABLE=false '$(TARGET)/debug/pylon' check conf/*.yaml
 
 build-tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing; install Rust: https://rustup.rs' >&2; exit 1; }

@@ -95,7 +95,8 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     pylon.write("routes: [{ name: new, path: new, answer: {} }, { name: old, path: /old }]\n");
     let wrong = [
         "pylon.yaml:4:29  routes[0].path: `new` does not start with a slash; write `/new`",
-        "pylon.yaml:4:48  routes[1]: the route does nothing; add one of `upstream`, `dynamic`, `redirect` and `answer`",
+        "pylon.yaml:4:48  routes[1]: the route does nothing; add one of `upstream`, `dynamic`, `instance`, `redirect`, \
+         `static` and `answer`",
     ];
     pylon.until_log("configuration refused").await;
     for line in wrong {

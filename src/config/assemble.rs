@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 use super::document::Document;
 use super::expand::{Unset, Variables, expand};
 use super::loaded::{Entry, LeftOut, Loaded};
-use super::optional::{PROCESS_KEYS, idle_bundles, is_process, is_true, needs, omit_disabled, original_index};
+use super::optional::{
+    PROCESS_KEYS, idle_bundles, is_process, is_true, needs, omit_disabled, optional_limit, original_index,
+    without_omitted,
+};
 use super::read::read;
 use super::report::{KeyPath, Problem, Report, Segment};
 use super::route_spec::RouteSpec;
@@ -181,6 +184,13 @@ impl<'v> Loader<'v> {
         let part: KeyPath = unset.path.segments().iter().take(2).cloned().collect();
         let optional = document.get(&part.then("optional")).is_some_and(is_true);
         let reason = format!("{} is not set", unset.name);
+        if let Some((limit, name)) = optional_limit(document, &unset.path) {
+            if !document.omitted().covers(&limit) {
+                self.left_out.push(LeftOut { kind: "limit", name, reason });
+                document.omit(&limit);
+            }
+            return;
+        }
         match part.segments() {
             [Segment::Key(kind), Segment::Key(name)] if optional && kind == "upstreams" => {
                 if self.left_out_upstreams.insert(name.clone()) {
@@ -213,7 +223,7 @@ impl<'v> Loader<'v> {
         let mut bundles = if role == Role::Include { self.bundles.clone() } else { Mapping::new() };
         bundles.extend(own.clone());
         if role == Role::Main {
-            self.bundles = own;
+            self.bundles = without_omitted(document, &own);
         }
         let mut problems: Vec<(KeyPath, String)> = Vec::new();
         let mut copied: Vec<(KeyPath, KeyPath)> = Vec::new();

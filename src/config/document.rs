@@ -168,6 +168,7 @@ impl Document {
         let unexpanded: Vec<KeyPath> = self.unexpanded.iter().filter_map(moved).collect();
         self.secrets.extend(secrets);
         self.unexpanded.extend(unexpanded);
+        self.omitted.copy(from, to);
     }
 
     /// The scalars marked as secret.

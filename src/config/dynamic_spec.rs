@@ -122,7 +122,7 @@ pub struct SignSpec {
     /// The hash; default `sha256`.
     #[serde(default)]
     pub hash: SignHash,
-    /// The key.
+    /// The key of the signatures, which the service shares.
     pub secret: Secret,
     /// How the signature is written, before it is encoded for the URL; default `base64`.
     #[serde(default)]

@@ -27,7 +27,7 @@ pub struct Entry<T> {
 /// A part that was left out because it is optional and not configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// `upstream`, `route` or `listener`.
+    /// `upstream`, `route`, `listener` or `limit`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,

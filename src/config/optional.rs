@@ -1,6 +1,6 @@
 //! What of a configuration is optional, switched off, or needs something else.
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::document::Document;
 use super::report::{KeyPath, Segment};
@@ -71,6 +71,40 @@ pub(super) fn original_index(document: &Document, nth: usize) -> usize {
     let count = document.value().get("listeners").and_then(Value::as_sequence).map_or(0, Vec::len);
     let at = |index: usize| KeyPath::root().then("listeners").then(index);
     (0..count).filter(|index| !document.omitted().covers(&at(*index))).nth(nth).unwrap_or(nth)
+}
+
+/// The optional limit that a path lies in, of a route or a bundle, and what to call it.
+pub(super) fn optional_limit(document: &Document, path: &KeyPath) -> Option<(KeyPath, String)> {
+    let [Segment::Key(part), holder, Segment::Key(key), ..] = path.segments() else { return None };
+    if !["routes", "defaults"].contains(&part.as_str()) || key != "limit" {
+        return None;
+    }
+    let prefix = |length: usize| path.segments().iter().take(length).cloned().collect::<KeyPath>();
+    let at = if document.get(&prefix(3)).is_some_and(Value::is_sequence) { prefix(4) } else { prefix(3) };
+    let text = |at: KeyPath| document.get(&at).and_then(Value::as_str).map(str::to_owned);
+    let name = text(at.then("name")).unwrap_or_else(|| match holder {
+        Segment::Key(bundle) => format!("of `{bundle}`"),
+        Segment::Index(_) => format!("of `{}`", text(prefix(2).then("name")).unwrap_or_default()),
+    });
+    document.get(&at.then("optional")).is_some_and(is_true).then_some((at, name))
+}
+
+/// A bundle without what is omitted of its document.
+pub(super) fn without_omitted(document: &Document, bundles: &Mapping) -> Mapping {
+    let defaults = KeyPath::root().then("defaults");
+    let mut bundles = bundles.clone();
+    for (name, bundle) in &mut bundles {
+        let (Some(name), Some(bundle)) = (name.as_str(), bundle.as_mapping_mut()) else { continue };
+        let at = defaults.then(name).then("limit");
+        if let Some(Value::Sequence(items)) = bundle.get_mut("limit") {
+            let mut index = 0..;
+            items.retain(|_| !index.next().is_some_and(|index: usize| document.omitted().covers(&at.then(index))));
+        }
+        if document.omitted().covers(&at) {
+            bundle.remove("limit");
+        }
+    }
+    bundles
 }
 
 /// The upstreams without which a route makes no sense.

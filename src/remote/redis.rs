@@ -38,6 +38,9 @@ pub enum RedisError {
     /// Not in time.
     #[error("the Redis server did not answer within {0:?}")]
     Late(Duration),
+    /// What is kept under that key is of another type: this says nothing of the server.
+    #[error("the Redis server has something else under this key")]
+    OtherType,
     /// It answered with an error.
     #[error("the Redis server refuses: {0}")]
     Refused(String),
@@ -234,7 +237,11 @@ impl Redis {
             let connection = self.connection().await.ok_or(RedisError::Away)?;
             ask(connection).await.map_err(|error| {
                 let lost = error.is_unrecoverable_error() || error.is_io_error();
-                if lost { RedisError::Away } else { RedisError::Refused(error.to_string()) }
+                match error.code() {
+                    _ if lost => RedisError::Away,
+                    Some("WRONGTYPE") => RedisError::OtherType,
+                    _ => RedisError::Refused(error.to_string()),
+                }
             })
         });
         let answer = answer.await.unwrap_or(Err(RedisError::Late(within)));
@@ -295,7 +302,7 @@ impl Redis {
                     self.turn(State::Refusing, reason);
                 }
             }
-            RedisError::Away => {}
+            RedisError::Away | RedisError::OtherType => {}
         }
     }
 

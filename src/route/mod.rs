@@ -5,6 +5,7 @@
 pub mod allow;
 pub mod asker;
 pub mod host;
+mod matcher;
 mod path;
 mod pattern;
 pub mod public;
@@ -12,6 +13,7 @@ mod table;
 pub mod template;
 mod tie;
 
+pub use matcher::{HeaderCondition, Matcher, PathRegex};
 pub use path::{PathError, RequestPath};
 pub use pattern::PathPattern;
-pub use table::{Capture, Conflict, HeaderCondition, Match, Matcher, PathRegex, RouteTable};
+pub use table::{Capture, Conflict, Match, RouteTable};

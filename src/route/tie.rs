@@ -1,7 +1,8 @@
 //! Patterns of different shape that are equally specific and could match the same path.
 
+use super::matcher::Matcher;
 use super::pattern::{Part, PathPattern, Segment};
-use super::table::{Conflict, Matcher, specificity};
+use super::table::{Conflict, specificity};
 
 /// Finds the routes whose patterns differ in shape and tie all the same.
 pub(super) fn find(routes: &[(usize, &Matcher)], conflicts: &mut Vec<Conflict>) {

@@ -2,7 +2,7 @@
 
 use super::route::Entrance;
 use super::steps::RouteScope;
-use crate::config::{KeyPath, Report};
+use crate::config::{KeyPath, LimitSpec, Report};
 use crate::observe::Metrics;
 use crate::step::Mistake;
 use crate::step::access::Access;
@@ -41,6 +41,7 @@ pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut R
         keep(scope, report, "auth", Gate::compile(&ways, require, &within))
     };
     let limits: Vec<_> = spec.limit.iter().collect();
+    report_names(scope, &limits, report);
     let limits = if limits.is_empty() {
         None
     } else {
@@ -48,6 +49,24 @@ pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut R
     };
     let access = spec.access.as_ref().map(Access::compile);
     (report.len() == before).then_some(Entrance { access, gate, limits })
+}
+
+/// Reports limits that have the name of another, and say something else.
+fn report_names(scope: &RouteScope<'_>, limits: &[&LimitSpec], report: &mut Report) {
+    let all = || scope.loaded.routes.iter().flat_map(|entry| entry.value.limit.iter().map(move |limit| (entry, limit)));
+    for limit in limits.iter().filter(|limit| limit.name.is_some()) {
+        let first = all().find(|(_, other)| other.name == limit.name);
+        if let (Some((entry, other)), Some(name)) = (first, &limit.name)
+            && other != *limit
+        {
+            let place = scope.loaded.place(entry);
+            let message = format!(
+                "the limit `{name}` of route `{}`{place} says something else; let both say the same, or choose another name",
+                entry.value.name
+            );
+            scope.report(report, &["limit"], message);
+        }
+    }
 }
 
 /// What a step became, or its mistakes into the report.

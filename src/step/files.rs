@@ -21,6 +21,7 @@
 
 mod head;
 mod open;
+mod place;
 mod range;
 
 use std::ffi::OsStr;
@@ -39,9 +40,10 @@ use super::Mistake;
 use super::compress::negotiate;
 use super::headers::HeaderEdits;
 use crate::config::{ContentCoding, StaticSpec};
-use crate::route::template::{Template, Values, Vocabulary};
+use crate::route::template::{Values, Vocabulary};
 
 pub use head::{Asked, Head, Segment};
+use place::{Place, place, within};
 
 /// Bytes that are read at once.
 pub const PIECE: u64 = 128 * 1024;
@@ -58,12 +60,6 @@ pub struct Files {
     hidden: Vec<String>,
     /// Changes of response headers.
     pub response_headers: HeaderEdits,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    File(PathBuf),
-    Folder { folder: PathBuf, below: Template },
 }
 
 /// What a request names.
@@ -316,62 +312,6 @@ pub(super) fn media_type(path: &Path) -> HeaderValue {
         return HeaderValue::try_from(format!("{raw}; charset=utf-8")).unwrap_or(HeaderValue::from_static(raw));
     }
     HeaderValue::from_static(raw)
-}
-
-/// Where the files are.
-fn place(spec: &StaticSpec, vocabulary: &Vocabulary<'_>, file: &dyn Fn(&str) -> PathBuf) -> Result<Place, Mistake> {
-    match (&spec.folder, &spec.file) {
-        (Some(_), Some(_)) => Err(Mistake::at("file", "`folder` is there as well; keep one of them")),
-        (None, None) => Err(Mistake::at("folder", "it is missing; write the path of a folder")),
-        (_, Some(path)) => {
-            let path = file(path);
-            let is_file = open::plainly(&path).and_then(|file| file.metadata()).map(|about| about.is_file());
-            match is_file {
-                Ok(true) => Ok(Place::File(path)),
-                Ok(false) => Err(Mistake::at("file", format!("`{}` is not a file; name one", path.display()))),
-                Err(error) => {
-                    let message = format!("`{}` cannot be read ({error}); name a file that can", path.display());
-                    Err(Mistake::at("file", message))
-                }
-            }
-        }
-        (Some(path), None) => {
-            let folder = file(path);
-            if path.is_empty() {
-                return Err(Mistake::at("folder", "it is empty; write the path of a folder"));
-            }
-            open::folder(&folder).map_err(|error| {
-                let message =
-                    format!("the folder `{}` cannot be opened ({error}); name one that can", folder.display());
-                Mistake::at("folder", message)
-            })?;
-            // Files are decided on before it is known who asks.
-            let vocabulary = &Vocabulary { asker: false, ..*vocabulary };
-            let below = match &spec.path {
-                Some(text) => Template::parse(text, vocabulary).map_err(|message| Mistake::at("path", message))?,
-                None if vocabulary.rest => {
-                    Template::parse("/{**}", vocabulary).map_err(|message| Mistake::at("path", message))?
-                }
-                None => {
-                    let message = "the route's path has no rest that could name a file; end it with `/**`, or write `file` \
-                                   in place of `folder`";
-                    return Err(Mistake::at("folder", message));
-                }
-            };
-            Ok(Place::Folder { folder, below })
-        }
-    }
-}
-
-/// A file below a folder that the step names.
-fn within(folder: &Path, name: &str) -> Result<PathBuf, String> {
-    let below = PathBuf::from(name.trim_start_matches('/'));
-    let opened = open::folder(folder).and_then(|folder| open::beneath(folder.as_fd(), &below));
-    match opened.and_then(|file| file.metadata()) {
-        Ok(about) if about.is_file() => Ok(below),
-        Ok(_) => Err(format!("`{name}` is not a file below the folder; name one")),
-        Err(error) => Err(format!("`{name}` below the folder cannot be read ({error}); name a file that can")),
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod instance;
 pub mod limit;
 pub mod lookup;
 pub mod redirect;
+mod redis_server;
 pub mod shared;
 pub mod substitute;
 

@@ -109,6 +109,23 @@ async fn every_answer_is_as_described() {
         as_described(&document, path, "post", status, said.header("content-type").unwrap(), &said.body);
         asked.insert(("post", path));
     }
+    let put = "{\"address\":\"http://10.0.0.5:8787\",\"owner\":\"ann\",\"ttl\":\"60s\"}";
+    for (method, path, name, body, status) in [
+        ("put", "/api/instances/{name}", "a", put, 201),
+        ("put", "/api/instances/{name}", "a", put, 200),
+        ("put", "/api/instances/{name}", "b", "{}", 400),
+        ("get", "/api/instances", "", "", 200),
+        ("get", "/api/instances/{name}", "a", "", 200),
+        ("get", "/api/instances/{name}", "nobody", "", 404),
+        ("delete", "/api/instances/{name}", "a", "", 200),
+        ("delete", "/api/instances/{name}", "a", "", 404),
+    ] {
+        let target = path.replace("{name}", name);
+        let said = send(pylon.admin, &method.to_uppercase(), &target, &["Content-Type: application/json"], body).await;
+        let said = said.is(status);
+        as_described(&document, path, method, status, said.header("content-type").unwrap(), &said.body);
+        asked.insert((method, path));
+    }
     pylon.write("routes: [{ name: a, path: a, answer: {} }]\n");
     let said = post(pylon.admin, "/api/reload", "").await.is(422);
     as_described(&document, "/api/reload", "post", 422, "application/json", &said.body);

@@ -17,6 +17,8 @@ START = 30.0
 STOP = 10.0
 GIVEN = set()
 ANY = random.SystemRandom()  # tests seed the other one
+# Those that suites which run at the same time may use are apart.
+PORTS = [int(port) for port in os.environ.get("TEST_PORTS", "12000-32000").split("-")]
 
 
 def bound():
@@ -26,7 +28,7 @@ def bound():
     while True:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = ANY.randint(12_000, 32_000)
+        port = ANY.randrange(*PORTS)
         with contextlib.suppress(OSError):
             if port not in GIVEN:
                 sock.bind(("127.0.0.1", port))

@@ -21,6 +21,16 @@ impl Mask {
         mask.dropped = true;
     }
 
+    /// Takes the part of the mask for one node over for its copy at another path.
+    pub fn copy(&mut self, from: &KeyPath, to: &KeyPath) {
+        let Some(part) = self.at(from).cloned() else { return };
+        let mut mask = self;
+        for segment in to.segments() {
+            mask = mask.below.entry(segment.clone()).or_default();
+        }
+        *mask = part;
+    }
+
     /// Whether this node is dropped.
     #[must_use]
     pub fn is_dropped(&self) -> bool {

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::wire::{Fault, SignedIn, UNAUTHENTICATED, read};
+use super::wire::{Fault, NOT_ASKED, SignedIn, UNAUTHENTICATED, read};
 use crate::config::value::{HttpUrl, Secret};
 use crate::remote::{HttpClient, HttpError, Opened};
 
@@ -201,7 +201,7 @@ impl Client {
                 if status == StatusCode::NOT_FOUND { "; is its JSON gateway on (`enable-grpc-gateway`)?" } else { "" };
             return self.strange(member, &format!("it answers {}{cure}", status.as_u16()));
         };
-        if status.is_server_error() {
+        if status.is_server_error() || NOT_ASKED.contains(&code) {
             return self.strange(member, &message);
         }
         Failure::Refused { code, message }

@@ -25,6 +25,8 @@ struct Key {
     revision: i64,
     /// Not so, where this process has removed it and the watch has not said so yet.
     is_live: bool,
+    /// This process did it, and nobody else has told of it yet.
+    is_own: bool,
 }
 
 impl Known {
@@ -42,32 +44,36 @@ impl Known {
         self.live
     }
 
-    /// Takes over all keys as they were at a revision; what this process did after it stays.
+    /// Takes over all keys as they were at a revision; what this process did after it stays. All else goes, even what is
+    /// newer: etcd may have been set back to an older state.
     pub(super) fn replace(&mut self, revision: i64, kvs: Vec<KeyValue>) {
         let before = std::mem::take(&mut self.keys);
         let table = std::mem::take(&mut self.table);
         (self.live, self.complete) = (0, revision);
         for kv in kvs {
-            self.set(Event::put(kv));
+            self.set(Event::put(kv), false);
         }
-        for (name, key) in before.into_iter().filter(|(_, key)| key.revision > revision) {
-            let entry = self.name_of(&name).and_then(|name| table.get(name)).cloned();
-            self.note(name.clone(), key);
-            match entry.filter(|_| key.is_live) {
-                Some(entry) => self.table.insert(entry),
-                None => drop(std::str::from_utf8(&name[self.prefix.len()..]).map(|name| self.table.remove(name))),
+        for (name, key) in before.into_iter().filter(|(_, key)| key.is_own && key.revision > revision) {
+            if let Some(name) = self.name_of(&name).map(str::to_owned) {
+                match table.get(&name).filter(|_| key.is_live) {
+                    Some(entry) => self.table.insert(entry.clone()),
+                    None => drop(self.table.remove(&name)),
+                }
             }
+            self.note(name, Key { is_own: false, ..key });
         }
     }
 
     /// Takes over what the watch tells, in its order.
     pub(super) fn watched(&mut self, events: Vec<Event>) {
         for event in events {
-            self.complete = self.complete.max(event.kv.mod_revision);
+            let revision = event.kv.mod_revision;
+            self.complete = self.complete.max(revision);
             let gone = event.is_delete().then(|| event.kv.key.clone());
-            self.set(event);
+            self.set(event, false);
             // From here on nothing older is told of it.
-            if let Some(key) = gone.filter(|key| self.keys.get(key).is_some_and(|key| !key.is_live)) {
+            let is_over = |known: &Key| !known.is_live && known.revision <= revision;
+            if let Some(key) = gone.filter(|key| self.keys.get(key).is_some_and(is_over)) {
                 self.keys.remove(&key);
             }
         }
@@ -76,16 +82,17 @@ impl Known {
     /// Takes over what this process did, unless the watch has told of it already.
     pub(super) fn did(&mut self, event: Event) {
         if event.kv.mod_revision > self.complete {
-            self.set(event);
+            self.set(event, true);
         }
     }
 
-    fn set(&mut self, event: Event) {
+    fn set(&mut self, event: Event, is_own: bool) {
         let (revision, is_live) = (event.kv.mod_revision, !event.is_delete());
-        if self.keys.get(&event.kv.key).is_some_and(|known| known.revision >= revision) {
+        if let Some(known) = self.keys.get_mut(&event.kv.key).filter(|known| known.revision >= revision) {
+            known.is_own &= is_own || known.revision > revision;
             return;
         }
-        self.note(event.kv.key.clone(), Key { revision, is_live });
+        self.note(event.kv.key.clone(), Key { revision, is_live, is_own });
         let Some(name) = self.name_of(&event.kv.key).map(str::to_owned) else { return };
         let entry = if is_live { self.entry(&event.kv) } else { Ok(None) };
         match entry {
@@ -167,7 +174,7 @@ mod tests {
         known.did(delete("b", 16));
         assert_eq!((shown(&known).as_str(), known.live()), ("a5", 1));
         // The watch lags behind.
-        known.watched(vec![put("a", 4, 13), put("b", 4, 14)]);
+        known.watched(vec![put("a", 4, 13), delete("b", 13), put("b", 4, 14)]);
         assert_eq!(shown(&known), "a5");
         known.watched(vec![put("a", 5, 15), delete("b", 16), put("b", 6, 17)]);
         assert_eq!((shown(&known).as_str(), known.live()), ("a5 b6", 2));
@@ -183,10 +190,23 @@ mod tests {
         known.did(put("new", 8, 21));
         known.did(delete("b", 22));
         known.did(put("old", 9, 12));
+        known.watched(vec![put("late", 1, 23)]);
         known.replace(20, vec![kv("b", 3, 18), kv("c", 4, 19)]);
         assert_eq!((shown(&known).as_str(), known.live(), known.complete()), ("c4 new8", 2, 20));
         known.watched(vec![put("new", 8, 21), delete("b", 22)]);
         assert_eq!((shown(&known).as_str(), known.live()), ("c4 new8", 2));
+    }
+
+    #[test]
+    fn an_older_state_of_etcd_is_taken_over() {
+        let mut known = known();
+        known.watched(vec![put("c", 3, 30)]);
+        known.did(put("d", 4, 31));
+        known.watched(vec![put("d", 4, 31)]);
+        known.replace(5, vec![kv("a", 9, 3)]);
+        assert_eq!((shown(&known).as_str(), known.live(), known.complete()), ("a9", 1, 5));
+        known.watched(vec![put("c", 5, 6)]);
+        assert_eq!(shown(&known), "a9 c5");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 /// The code of a token that is not good (any more).
 pub(super) const UNAUTHENTICATED: i64 = 16;
+/// The codes of what was broken off, came too late, or could not be asked: it is no refusal.
+pub(super) const NOT_ASKED: [i64; 3] = [1, 4, 14];
 /// The code of a store without room.
 pub(super) const EXHAUSTED: i64 = 8;
 

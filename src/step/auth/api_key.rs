@@ -46,6 +46,9 @@ struct KeyFile(Live<Keys>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Path(PathBuf);
 
+/// A key, and the header that holds it.
+type Given<'a> = (Cow<'a, [u8]>, Option<&'a HeaderName>);
+
 /// Whose the keys are, by their SHA-256.
 #[derive(Default)]
 struct Keys(HashMap<[u8; 32], Arc<Identity>>);
@@ -127,11 +130,8 @@ impl ApiKey {
     }
 
     /// The one key of a request, and the header that holds it.
-    fn given<'a>(
-        &'a self,
-        asking: &Asking<'a>,
-    ) -> Result<Option<(Cow<'a, [u8]>, Option<&'a HeaderName>)>, &'static str> {
-        let mut found: Option<(Cow<'a, [u8]>, Option<&'a HeaderName>)> = None;
+    fn given<'a>(&'a self, asking: &Asking<'a>) -> Result<Option<Given<'a>>, &'static str> {
+        let mut found: Option<Given<'a>> = None;
         let mut add = |key: Cow<'a, [u8]>, header: Option<&'a HeaderName>| match found.replace((key, header)) {
             Some(_) => Err("there is more than one key"),
             None => Ok(()),

@@ -117,6 +117,7 @@ impl Basic {
     }
 
     /// What `WWW-Authenticate` says.
+    #[allow(clippy::unnecessary_wraps, reason = "the ways have one form")]
     pub(super) fn challenge(&self, _wrong: bool) -> Option<HeaderValue> {
         Some(self.challenge.clone())
     }
@@ -124,10 +125,7 @@ impl Basic {
 
 impl KnownUsers {
     async fn ask(&self, given: &UserPassword, client: IpAddr) -> Result<Answer, String> {
-        let (hash, is_known) = match self.users.get().value.find(&given.user) {
-            Some(found) => found,
-            None => return Ok(None),
-        };
+        let Some((hash, is_known)) = self.users.get().value.find(&given.user) else { return Ok(None) };
         let is_good = checks::check(given.password.clone(), hash, client).await?;
         if !(is_good && is_known) {
             return Ok(None);

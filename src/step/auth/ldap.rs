@@ -23,6 +23,7 @@
 mod ask;
 mod entry;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ use super::remembered::Remembered;
 use super::user_password::{self, UserPassword};
 use super::{Asking, AuthScope, Finding, Mistake, Proof};
 use crate::config::value::Span;
-use crate::config::{KeyPath, LdapSpec};
+use crate::config::{KeyPath, LdapGroupSearchSpec, LdapSpec};
 use crate::remote::tls_config;
 use crate::step::shared::Keep;
 
@@ -87,7 +88,19 @@ struct GroupSearch {
     attribute: String,
 }
 
-impl Keep for Directory {}
+impl Keep for Directory {
+    fn start(self: Arc<Self>) {
+        for server in self.servers.iter().filter(|server| server.url.scheme() == "ldap" && !self.starttls) {
+            let is_near = match server.url.host_str().map(str::parse::<IpAddr>) {
+                Some(Ok(address)) => address.is_loopback(),
+                _ => server.url.host_str() == Some("localhost"),
+            };
+            if !is_near {
+                tracing::warn!(url = %server.url, "passwords go to this directory in the clear; use ldaps or `starttls`");
+            }
+        }
+    }
+}
 
 impl std::fmt::Debug for Ldap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -141,6 +154,7 @@ impl Ldap {
     }
 
     /// What `WWW-Authenticate` says.
+    #[allow(clippy::unnecessary_wraps, reason = "the ways have one form")]
     pub(super) fn challenge(&self, _wrong: bool) -> Option<HeaderValue> {
         Some(self.challenge.clone())
     }
@@ -153,27 +167,8 @@ fn directory(
 ) -> Option<impl FnOnce(Arc<ClientConfig>) -> Directory + use<>> {
     let servers = servers(spec, mistakes);
     let place = place(spec, mistakes);
-    let own = match (&spec.bind_dn, &spec.bind_password) {
-        (Some(dn), Some(password)) if !dn.is_empty() => Some((dn.clone(), password.expose().to_owned())),
-        (None, None) => None,
-        _ => {
-            let message =
-                "`bind_dn` and `bind_password` are there only together; write both, or none for an anonymous search";
-            mistakes.push(Mistake::at("bind_dn", message));
-            None
-        }
-    };
-    let groups = spec.group_search.as_ref().map(|search| {
-        let at = |key: &str| KeyPath::root().then("group_search").then(key);
-        if search.base.is_empty() {
-            mistakes.push(Mistake::new(at("base"), "it is missing; write the entry below which groups are"));
-        }
-        if let Err(message) = check_filter(&search.filter, &["{dn}", "{user}"]) {
-            mistakes.push(Mistake::new(at("filter"), message));
-        }
-        let attribute = search.attribute.clone().unwrap_or_else(|| "cn".to_owned());
-        GroupSearch { base: search.base.clone(), filter: search.filter.clone(), attribute }
-    });
+    let own = own_name(spec, mistakes);
+    let groups = spec.group_search.as_ref().map(|search| group_search(search, mistakes));
     let compared = match &place {
         Some(Place::Named(text) | Place::Searched { filter: text, .. }) => compared(text),
         None => None,
@@ -211,6 +206,32 @@ fn directory(
         remember,
         remembered,
     })
+}
+
+/// As whom Pylon searches, with the password.
+fn own_name(spec: &LdapSpec, mistakes: &mut Vec<Mistake>) -> Option<(String, String)> {
+    match (&spec.bind_dn, &spec.bind_password) {
+        (Some(dn), Some(password)) if !dn.is_empty() => Some((dn.clone(), password.expose().to_owned())),
+        (None, None) => None,
+        _ => {
+            let message =
+                "`bind_dn` and `bind_password` are there only together; write both, or none for an anonymous search";
+            mistakes.push(Mistake::at("bind_dn", message));
+            None
+        }
+    }
+}
+
+fn group_search(spec: &LdapGroupSearchSpec, mistakes: &mut Vec<Mistake>) -> GroupSearch {
+    let at = |key: &str| KeyPath::root().then("group_search").then(key);
+    if spec.base.is_empty() {
+        mistakes.push(Mistake::new(at("base"), "it is missing; write the entry below which groups are"));
+    }
+    if let Err(message) = check_filter(&spec.filter, &["{dn}", "{user}"]) {
+        mistakes.push(Mistake::new(at("filter"), message));
+    }
+    let attribute = spec.attribute.clone().unwrap_or_else(|| "cn".to_owned());
+    GroupSearch { base: spec.base.clone(), filter: spec.filter.clone(), attribute }
 }
 
 fn servers(spec: &LdapSpec, mistakes: &mut Vec<Mistake>) -> Vec<Server> {
@@ -279,7 +300,7 @@ fn check_filter(text: &str, places: &[&str]) -> Result<(), String> {
         return Err(format!("`{text}` does not hold {}, so that it finds the same for all", places.join(" or ")));
     }
     let filled = places.iter().fold(text.to_owned(), |text, place| text.replace(place, "x"));
-    let why = |_| format!("`{text}` is not a filter; write one such as `(uid={{user}})` (RFC 4515)");
+    let why = |()| format!("`{text}` is not a filter; write one such as `(uid={{user}})` (RFC 4515)");
     ldap3::parse_filter(filled).map(|_| ()).map_err(why)
 }
 

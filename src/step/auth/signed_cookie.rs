@@ -209,11 +209,14 @@ impl Cookie {
         if let [Piece::Text(name)] = self.name.as_slice() {
             return name.into();
         }
-        let text = |piece| match piece {
-            &Piece::Text(ref text) => text.as_str(),
-            Piece::Capture(name) => asking.captures.capture(name).unwrap_or_default(),
-        };
-        self.name.iter().map(text).collect::<String>().into()
+        let mut name = String::new();
+        for piece in &self.name {
+            name.push_str(match piece {
+                Piece::Text(text) => text,
+                Piece::Capture(name) => asking.captures.capture(name).unwrap_or_default(),
+            });
+        }
+        name.into()
     }
 
     /// What its signature is over.

@@ -36,9 +36,6 @@ pub(super) struct TrustedHeaders {
     names: Vec<HeaderName>,
 }
 
-/// Why a header is not good.
-const NOT_ONE: &str = "a header that tells who asks is there more than once, or is not UTF-8";
-
 impl TrustedHeaders {
     /// Checks the step.
     pub(super) fn compile(spec: &TrustedHeadersSpec, _scope: &AuthScope<'_>) -> Result<Self, Vec<Mistake>> {
@@ -91,9 +88,9 @@ impl TrustedHeaders {
             return Finding::Absent;
         }
         match self.read(asking.headers) {
-            Some(Some(identity)) => Finding::proven(identity),
-            Some(None) => Finding::Absent,
-            None => Finding::Wrong(NOT_ONE.into()),
+            Ok(Some(identity)) => Finding::proven(identity),
+            Ok(None) => Finding::Absent,
+            Err(why) => Finding::Wrong(why.into()),
         }
     }
 
@@ -103,19 +100,19 @@ impl TrustedHeaders {
         None
     }
 
-    /// Who asks, if somebody signed in; `None` where that is not clear.
-    fn read(&self, headers: &HeaderMap) -> Option<Option<Identity>> {
+    /// Who asks, if somebody signed in.
+    fn read(&self, headers: &HeaderMap) -> Result<Option<Identity>, &'static str> {
         let user = value(headers, &self.user)?;
         let of = |name: &Option<HeaderName>| match name {
             Some(name) => value(headers, name),
-            None => Some(None),
+            None => Ok(None),
         };
         let (mail, groups) = (of(&self.mail)?, of(&self.groups)?);
-        let parts: Option<Vec<Option<&str>>> = self.name.iter().map(|name| value(headers, name)).collect();
+        let parts: Result<Vec<Option<&str>>, _> = self.name.iter().map(|name| value(headers, name)).collect();
         let name = parts?.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let Some(user) = user else { return Some(None) };
-        let told = self.names.iter().filter_map(|name| Some((name.to_string(), value(headers, name)??.into())));
-        Some(Some(Identity {
+        let Some(user) = user else { return Ok(None) };
+        let told = self.names.iter().filter_map(|name| Some((name.to_string(), value(headers, name).ok()??.into())));
+        Ok(Some(Identity {
             claims: told.collect(),
             name: (!name.is_empty()).then_some(name),
             mail: mail.map(str::to_owned),
@@ -136,16 +133,15 @@ impl TrustedHeaders {
     }
 }
 
-/// What a header says, if it does; `None` where it is there more than once or is not text. Web servers write `(null)` for what
-/// is not set.
-fn value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
+/// What a header says, if it does. Web servers write `(null)` for what is not set.
+fn value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, &'static str> {
     let mut lines = headers.get_all(name).iter();
-    let Some(line) = lines.next() else { return Some(None) };
+    let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
-        return None;
+        return Err("a header that tells who asks is there more than once");
     }
-    let text = std::str::from_utf8(line.as_bytes()).ok()?.trim();
-    Some((!text.is_empty() && text != "(null)").then_some(text))
+    let text = std::str::from_utf8(line.as_bytes()).map_err(|_| "a header that tells who asks is not UTF-8")?.trim();
+    Ok((!text.is_empty() && text != "(null)").then_some(text))
 }
 
 #[cfg(test)]

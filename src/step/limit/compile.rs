@@ -1,20 +1,19 @@
 //! Checks limits, and finds what was counted before.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Mistake;
 use super::super::auth::AuthScope;
+use super::super::redis_server::server;
 use super::answer::{Refusal, Telling};
 use super::key::By;
 use super::local::{BucketRule, WindowRule};
-use super::store::{Server, Store, StoredRule};
+use super::store::{Store, StoredRule};
 use super::{Kind, Limit, Local, Places};
 use crate::config::value::{Count, Span};
 use crate::config::{
     Counted, KeyForm, KeyPath, LimitHeaders, LimitKeySpec, LimitRedisSpec, LimitSpec, Otherwise, Rejected, StringOr,
 };
-use crate::remote::Redis;
 
 /// Keys where the configuration does not say.
 const MAX_KEYS: u32 = 100_000;
@@ -229,18 +228,4 @@ fn store(
     let counter = spec.counter.clone().unwrap_or_else(|| format!("{prefix}#"));
     let default = if by.may_be_secret() { KeyForm::Hashed } else { KeyForm::Raw };
     Ok(Store { server, rule, fail: spec.fail.unwrap_or_default(), prefix, counter, form: spec.keys.unwrap_or(default) })
-}
-
-/// The server of a spec, which all that name it share.
-///
-/// # Errors
-/// The key that is wrong, and what to write.
-pub(super) fn server(
-    spec: &crate::config::RedisSpec,
-    scope: &AuthScope<'_>,
-) -> Result<Arc<Server>, (&'static str, String)> {
-    // What is kept is only made when there is none yet; the check comes first, as it can fail.
-    let metrics = scope.metrics.store(&Redis::address_of(spec));
-    let made = Redis::new(spec, scope.file, metrics)?;
-    Ok(scope.shared.keep(scope.before, spec, || Server(Arc::new(made))))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use once_cell::sync::Lazy;
 
-use super::super::shared::Keep;
+use super::super::redis_server::Server;
 use super::key::StoreKey;
 use super::local::{BucketRule, Mode, Verdict, WindowRule};
 use crate::config::{Fail, KeyForm};
-use crate::remote::{Redis, RedisError, Script};
+use crate::remote::{RedisError, Script};
 
 /// How long a count is tried that nobody waits for.
 const UNWAITED: Duration = Duration::from_secs(1);
@@ -81,16 +81,6 @@ return {0, 0, math.ceil((missing - whole) / 1000)}
     )
 });
 
-/// A server that limits count in.
-#[derive(Debug)]
-pub(super) struct Server(pub(super) Arc<Redis>);
-
-impl Keep for Server {
-    fn start(self: Arc<Self>) {
-        Arc::clone(&self.0).start();
-    }
-}
-
 /// What is counted in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum StoredRule {
@@ -153,7 +143,7 @@ impl Store {
                 run(&BUCKET, &[key], &[each.as_bytes(), burst.as_bytes(), word(false).as_bytes()]).await?
             }
         };
-        self.verdict(&answer, mode).ok_or_else(|| RedisError::Refused("a key of that name holds something else".into()))
+        self.verdict(&answer, mode).ok_or(RedisError::OtherType)
     }
 
     fn verdict(&self, answer: &[i64], mode: Mode) -> Option<Verdict> {

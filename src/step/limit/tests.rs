@@ -127,12 +127,12 @@ fn a_request_leaves_the_window_when_it_is_as_old_as_that() {
 #[test]
 fn what_is_given_back_can_be_taken_again() {
     let (rule, mut bucket) = (BucketRule { each: MILLI, burst: 2 }, Bucket::default());
-    let mut take = |bucket: &mut Bucket| bucket.decide(&rule, 1 << 40, Mode::Take).passes;
+    let take = |bucket: &mut Bucket| bucket.decide(&rule, 1 << 40, Mode::Take).passes;
     assert!(take(&mut bucket) && take(&mut bucket) && !take(&mut bucket));
     bucket.give_back(&rule);
     assert!(take(&mut bucket) && !take(&mut bucket));
     let (rule, mut kept) = (window(2, 1000, false), Window::default());
-    let mut take = |kept: &mut Window| kept.decide(&rule, 1 << 40, Mode::Take).passes;
+    let take = |kept: &mut Window| kept.decide(&rule, 1 << 40, Mode::Take).passes;
     assert!(take(&mut kept) && take(&mut kept) && !take(&mut kept));
     kept.give_back();
     assert!(take(&mut kept) && !take(&mut kept));

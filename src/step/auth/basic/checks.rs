@@ -15,7 +15,7 @@ use super::file::Hash;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many wait, and how many of them for one client.
 const WAITING: usize = 512;
-const OF_ONE: usize = 16;
+const OF_ONE: usize = 32;
 
 /// Turns of all steps of this process: one core is left to others.
 static TURNS: Lazy<Arc<Semaphore>> = Lazy::new(|| {

@@ -136,9 +136,10 @@ fn matches(spec: &CookieSpec, mistakes: &mut Vec<Mistake>) -> Vec<(String, Regex
     let mut found = Vec::new();
     for (field, text) in &spec.matches {
         // By itself first: an expression that closes a group too many must not change what stands around it.
-        match Regex::new(text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z"))) {
-            Ok(regex) => found.push((field.clone(), regex)),
-            Err(error) => {
+        let (alone, whole) = (Regex::new(text), Regex::new(&format!(r"\A(?:{text})\z")));
+        match (alone, whole) {
+            (Ok(_), Ok(regex)) => found.push((field.clone(), regex)),
+            (Err(error), _) | (_, Err(error)) => {
                 let path = KeyPath::root().then("matches").then(field.as_str());
                 let why = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
                 mistakes.push(Mistake::new(path, format!("`{text}` is not a regular expression: {why}")));

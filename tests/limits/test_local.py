@@ -1,0 +1,151 @@
+"""What one instance counts by itself."""
+
+import concurrent.futures
+import socket
+import time
+
+import pytest
+import requests
+
+from processes import wait_until
+
+
+def statuses(gate, number, **options):
+    with requests.Session() as session:
+        return [session.get(gate.url, timeout=30, **options).status_code for _ in range(number)]
+
+
+def test_a_window_lets_exactly_so_many_pass(gate):
+    gate = gate(limit={"requests": 5, "window": "1h", "headers": "window"})
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = [status for part in pool.map(lambda _: statuses(gate, 5), range(8)) for status in part]
+    assert (found.count(200), found.count(429)) == (5, 35)
+    answer = gate.get()
+    told = {name: answer.headers[f"X-RateLimit-{name}"] for name in ("Limit", "Remaining", "Window")}
+    assert told == {"Limit": "5", "Remaining": "0", "Window": "3600"}
+    assert 3500 < int(answer.headers["Retry-After"]) <= 3600
+    assert gate.metric("pylon_ratelimit_rejected_total", route="all", limit="window") == 36
+
+
+def test_a_window_opens_when_its_requests_leave_it(gate):
+    gate = gate(limit={"requests": 2, "window": "2s"})
+    began = time.monotonic()
+    assert statuses(gate, 2) == [200, 200]
+    done = time.monotonic()
+    if time.monotonic() - began < 1.5:
+        assert gate.get().status_code == 429
+    wait_until(lambda: gate.get().status_code == 200, 20, "a place in the window")
+    assert time.monotonic() - began >= 2.0, f"the first was done after {done - began} s"
+
+
+def test_a_bucket_fills_at_its_rate(gate):
+    gate = gate(limit={"rate": "10/s", "burst": 5})
+    began = time.monotonic()
+    passed = 0
+    while time.monotonic() - began < 3:
+        passed += gate.get().status_code == 200
+    took = time.monotonic() - began
+    assert 10 <= passed <= 5 + 10 * took + 1
+
+
+def test_what_a_client_is_told_by_default(gate):
+    gate = gate(limit={"rate": "60/m"})
+    headers = gate.get().headers
+    assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"], headers["X-RateLimit-Reset"]) == (
+        "60",
+        "59",
+        "1",
+    )
+
+
+def test_the_answer_is_the_routes_page_or_the_limits_own(gate):
+    gate = gate(
+        {"name": "a", "path": "/a", "limit": {"rate": "1/h"}},
+        {"name": "b", "path": "/b", "limit": {"rate": "1/h", "answer": {"status": 503, "body": "{}", "type": "a/b"}}},
+    )
+    assert [gate.status("/a"), gate.status("/b")] == [200, 200]
+    page, own = gate.get("/a", headers={"Accept": "application/json"}), gate.get("/b")
+    assert (page.status_code, page.headers["Content-Type"]) == (429, "application/problem+json")
+    assert page.json()["status"] == 429 and "Retry-After" in page.headers
+    assert (own.status_code, own.text, own.headers["Content-Type"]) == (503, "{}", "a/b")
+    assert own.headers["Cache-Control"] == "no-store"
+
+
+def test_keys_have_budgets_of_their_own(gate):
+    gate = gate(limit={"by": "header.X-Key", "rate": "1/h"})
+    assert [gate.status(**{"X-Key": key}) for key in ("a", "b", "a")] == [200, 200, 429]
+    assert [gate.status(), gate.status()] == [200, 429], "without a key it counts by address"
+
+
+def test_limits_of_one_name_are_one_on_all_routes(gate):
+    limit = {"name": "both", "requests": 2, "window": "1h"}
+    gate = gate({"name": "a", "path": "/a", "limit": limit}, {"name": "b", "path": "/b", "limit": limit})
+    assert [gate.status("/a"), gate.status("/b"), gate.status("/a"), gate.status("/b")] == [200, 200, 429, 429]
+
+
+def test_counts_outlive_a_reload(gate):
+    gate = gate(limit={"requests": 2, "window": "1h"})
+    assert statuses(gate, 2) == [200, 200]
+    gate.reload(limit={"requests": 3, "window": "1h"}, methods=["GET"])
+    assert statuses(gate, 2) == [200, 429]
+
+
+class Waiting:
+    """Clients whose requests are under way until they are dropped."""
+
+    def __init__(self, gate, origin):
+        self.gate, self.origin, self.sockets = gate, origin, []
+        origin.released.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.origin.released.set()
+        for sock in self.sockets:
+            sock.close()
+
+    def begin(self, head=""):
+        host, port = self.gate.authority.split(":")
+        sock = socket.create_connection((host, int(port)), timeout=20)
+        sock.sendall(f"GET /wait HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+        self.sockets.append(sock)
+        return sock
+
+
+def test_places_come_back_when_clients_vanish(gate, origin):
+    gate = gate(limit={"concurrent": 3})
+    with Waiting(gate, origin) as clients:
+        for _ in range(3):
+            clients.begin()
+            assert origin.waiting.acquire(timeout=20)
+        answer = gate.get()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        clients.sockets.pop().close()
+        wait_until(lambda: gate.get().status_code == 200, 20, "the place of a client that vanished")
+        clients.begin()
+        assert origin.waiting.acquire(timeout=20)
+        assert gate.get().status_code == 429
+    wait_until(lambda: gate.get().status_code == 200, 20, "the places of requests that ended")
+
+
+def test_a_tunnel_has_its_place_until_it_ends(gate, origin):
+    gate = gate(limit={"concurrent": 1})
+    origin.released.set()
+    host, port = gate.authority.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as tunnel:
+        tunnel.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert tunnel.recv(1000).startswith(b"HTTP/1.1 101")
+        tunnel.sendall(b"hello")
+        assert tunnel.recv(100) == b"hello"
+        for _ in range(5):
+            assert gate.get().status_code == 429
+    wait_until(lambda: gate.get().status_code == 200, 20, "the place of the tunnel")
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_key_that_the_upstream_refuses_spends_nothing(gate, status):
+    limit = {"by": "header.X-Key", "requests": 2, "window": "1h", "count": "accepted", "refused": [400, 401]}
+    gate = gate(limit=limit)
+    assert {gate.status(f"/status/{status}", **{"X-Key": "victim"}) for _ in range(10)} == {status}
+    assert [gate.status(**{"X-Key": "victim"}) for _ in range(3)] == [200, 200, 429]
