@@ -44,7 +44,8 @@ lint: build-tools lint-tools
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	@cargo build --locked --all-targets --quiet
-	@BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 SSL_ENABLE=false '$(TARGET)/debug/pylon' check conf/*.yaml
+	@BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 MLIY_URI=http://127.0.0.1:8000 MLIY_DOMAIN=ml.example.org \
+	  MLIY_SIGN_IN_PROXIES=127.0.0.1 SSL_ENABLE=false '$(TARGET)/debug/pylon' check conf/*.yaml
 
 build-tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing; install Rust: https://rustup.rs' >&2; exit 1; }

@@ -38,7 +38,8 @@ pub struct IdentityHeaderSpec {
     /// A template with `{user}`, `{name}`, `{mail}`, `{groups}` (separated by commas) and `{claim:NAME}`. The header is
     /// left out where one of them is not known.
     pub value: Option<String>,
-    /// What is written for each group, with `{group}`: `CN={group},OU=groups`.
+    /// What is written for each group, with `{group}`: `CN={group},OU=groups`. A group whose name holds the separator, or a
+    /// `,` or `=` and the like that stands around it, is left out: it could pass for another.
     pub each_group: Option<String>,
     /// What stands between them; default `,`.
     pub separator: Option<String>,

@@ -175,6 +175,9 @@ pub struct InstanceSpec {
     /// Who may enter: `owner` (its owner, and members of its groups; the default), `owner_only`, `signed_in` (whoever
     /// proved who they are) or `anyone`.
     pub enter: Enter,
+    /// The port of its host that is spoken to, in place of the one that it is registered with; the path of its URL is left
+    /// out then. For hosts on which several programs listen.
+    pub port: Option<PortSpec>,
     /// How https instances are verified, and what Pylon shows them.
     pub tls: UpstreamTlsSpec,
 }

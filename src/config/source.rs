@@ -1,8 +1,11 @@
 //! The configurations that are built in.
 
 /// The built-in systems, by name: what `systems:` and `pylon run --system` can take.
-pub const BUILT_IN: [(&str, &str); 2] =
-    [("pai", include_str!("../../conf/pai.yaml")), ("backend-ai", include_str!("../../conf/backend-ai.yaml"))];
+pub const BUILT_IN: [(&str, &str); 3] = [
+    ("pai", include_str!("../../conf/pai.yaml")),
+    ("backend-ai", include_str!("../../conf/backend-ai.yaml")),
+    ("mliy", include_str!("../../conf/mliy.yaml")),
+];
 
 /// The system of the stand-alone mode.
 pub const STAND_ALONE: &str = "pai";

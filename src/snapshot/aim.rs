@@ -144,13 +144,16 @@ fn instance(
         return Err(Refusal::NotAdmitted);
     }
     let url = &instance.url;
+    let host = url.host();
+    let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let other = rule.port().filter(|port| *port != url.port());
     Ok(DynamicTarget {
         scheme: url.scheme().as_str(),
-        host: url.host().to_owned(),
-        address: parse_address(url.host()),
-        port: url.port(),
-        authority: url.authority().to_owned(),
-        base_path: url.base_path().to_owned(),
+        host: host.to_owned(),
+        address: parse_address(host),
+        port: other.unwrap_or(url.port()),
+        authority: other.map_or_else(|| url.authority().to_owned(), |port| format!("{bare}:{port}")),
+        base_path: if other.is_some() { String::new() } else { url.base_path().to_owned() },
         local: false,
     })
 }

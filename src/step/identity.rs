@@ -69,7 +69,11 @@ impl Asker for Identity {
             Who::User => Some(self.user.as_str().into()),
             Who::Name => self.name.as_deref().map(Into::into),
             Who::Mail => self.mail.as_deref().map(Into::into),
-            Who::Groups => Some(self.groups.join(",").into()),
+            Who::Groups => {
+                // Of a group with a comma in its name nobody could tell whether it is several.
+                let clear = self.groups.iter().filter(|group| !group.contains(',')).map(String::as_str);
+                Some(clear.collect::<Vec<_>>().join(",").into())
+            }
             Who::Claim(name) => self.claim_text(name),
         }
     }
@@ -176,8 +180,8 @@ impl IdentityHeaders {
             let text = match told {
                 Told::Value(template) => template.render_whole(values),
                 Told::EachGroup(before, after, separator) => identity.map(|identity| {
-                    let each = identity.groups.iter().map(|group| format!("{before}{group}{after}"));
-                    each.collect::<Vec<_>>().join(separator)
+                    let clear = identity.groups.iter().filter(|group| is_clear(group, before, after, separator));
+                    clear.map(|group| format!("{before}{group}{after}")).collect::<Vec<_>>().join(separator)
                 }),
             };
             if let Some(text) = text {
@@ -185,6 +189,13 @@ impl IdentityHeaders {
             }
         }
     }
+}
+
+/// Whether it is plain where a group ends, and that it is one: it does not hold the separator, nor a mark that parts names
+/// and stands around it, as in `CN={group},OU=groups`.
+fn is_clear(group: &str, before: &str, after: &str, separator: &str) -> bool {
+    let parts = |c: char| ",;=+<>|\"\\".contains(c) && (before.contains(c) || after.contains(c));
+    !group.contains(parts) && (separator.is_empty() || !group.contains(separator))
 }
 
 fn told(spec: &IdentityHeaderSpec, vocabulary: &Vocabulary<'_>) -> Result<Told, (&'static str, String)> {
@@ -278,6 +289,16 @@ mod tests {
         for bad in ["groups: root", "users: bob", "claims: { realm.roles: c }", "{ groups: dev, claims: { x: '' } }"] {
             assert!(spec(bad).check(&somebody()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_group_cannot_pass_for_another() {
+        let clear = |group: &str| is_clear(group, "CN=", ",OU=groups", ";");
+        assert!(["staff", "data science", "/a/b", "a-b_c.d"].into_iter().all(clear));
+        assert!(!["x;CN=admin", "admin,OU=x", "a=b"].into_iter().any(clear));
+        assert!(is_clear("a=b", "", "", ","));
+        let who = Identity { groups: vec!["a,admin".to_owned(), "b".to_owned()], ..Identity::of("ann", "jwt") };
+        assert_eq!(who.tell(&Who::Groups).as_deref(), Some("b"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::route::template::{Template, Values, Vocabulary};
 pub struct InstanceRule {
     name: Template,
     enter: Enter,
+    port: Option<u16>,
     shown: String,
 }
 
@@ -40,8 +41,14 @@ impl InstanceRule {
             let message = "it is about who asks, which nothing here finds out; add `auth`, or write `enter: anyone`";
             mistakes.push(Mistake::at("enter", message));
         }
+        let port = spec.port.as_ref().map(|port| port.0.parse::<u16>().ok().filter(|port| *port > 0));
+        if port == Some(None) {
+            mistakes.push(Mistake::at("port", "it is not the number of a port; write 1 to 65535"));
+        }
         match name {
-            Ok(name) if mistakes.is_empty() => Ok(Self { name, enter: spec.enter, shown: spec.name.clone() }),
+            Ok(name) if mistakes.is_empty() => {
+                Ok(Self { name, enter: spec.enter, port: port.flatten(), shown: spec.name.clone() })
+            }
             _ => Err(mistakes),
         }
     }
@@ -50,6 +57,12 @@ impl InstanceRule {
     #[must_use]
     pub fn name(&self, values: &Values<'_>) -> Option<String> {
         self.name.render_whole(values)
+    }
+
+    /// The port that is spoken to, where it is another than that of the instance.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// The name as it is written.
@@ -96,6 +109,19 @@ mod tests {
             assert_eq!(found, expected, "{enter}");
         }
         assert!(!rule("owner").admits(Some(&who("", "")), None, &groups), "nobody owns it");
+    }
+
+    #[test]
+    fn a_port_is_a_number() {
+        let vocabulary = Vocabulary { captures: &[], rest: false, groups: None, authority: &|_| None, asker: true };
+        let compile = |port: &str| {
+            let spec: InstanceSpec = serde_yaml::from_str(&format!("{{ name: x, port: {port} }}")).unwrap();
+            InstanceRule::compile(&spec, &vocabulary)
+        };
+        assert_eq!(compile("8787").unwrap().port(), Some(8787));
+        for bad in ["0", "65536", "same", "''"] {
+            assert_eq!(compile(bad).unwrap_err()[0].path.to_string(), "port", "{bad}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::config::spec::CidrList;
 use crate::config::value::HeaderName;
 
 /// Headers that a sign-in proxy before Pylon sets. What anybody else sends under their names passes on no route.
+/// Each of them is a claim as well, called after the header in lower case: `{claim:remote_user}`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustedHeadersSpec {

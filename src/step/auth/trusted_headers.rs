@@ -111,7 +111,9 @@ impl TrustedHeaders {
         let parts: Result<Vec<Option<&str>>, _> = self.name.iter().map(|name| value(headers, name)).collect();
         let name = parts?.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let Some(user) = user else { return Ok(None) };
+        let told = self.names.iter().filter_map(|name| Some((name.to_string(), value(headers, name).ok()??.into())));
         Ok(Some(Identity {
+            claims: told.collect(),
             name: (!name.is_empty()).then_some(name),
             mail: mail.map(str::to_owned),
             groups: groups.map(|text| self.groups(text)).unwrap_or_default(),

@@ -9,8 +9,8 @@ use crate::step::forwarded::Client;
 fn way(yaml: &str) -> Forward {
     let spec: ForwardAuthSpec = serde_yaml::from_str(yaml).unwrap();
     let names = |list: &[crate::config::value::HeaderName]| list.iter().map(|name| name.get().clone()).collect();
-    let pass: Vec<HeaderName> = names(&spec.pass.to_vec());
-    let headers = spec.headers.as_ref().map_or(vec![AUTHORIZATION, COOKIE], |headers| names(&headers.to_vec()));
+    let pass: Vec<HeaderName> = names(&spec.pass);
+    let headers = spec.headers.as_ref().map_or(vec![AUTHORIZATION, COOKIE], |headers| names(headers));
     Forward {
         url: url("http://127.0.0.1:1/check").unwrap(),
         headers,
