@@ -32,9 +32,9 @@ pub struct RouteSpec {
     pub host: OneOrMany<String>,
     /// Path patterns: `/healthz`, `/grafana/**`, `/yarn/{host}:{port:digits}/**`, `/s_{name:word:50}/**`.
     pub path: OneOrMany<String>,
-    /// A regular expression that the path must fit besides, percent-decoded: `^/[^/]+/` wants a slash behind the first
-    /// segment.
-    pub match_path: Option<String>,
+    /// Regular expressions that the path must fit besides, all of them, percent-decoded: `^/[^/]+/` wants a slash behind the
+    /// first segment. Of routes with the same patterns the one with more of them wins.
+    pub match_path: OneOrMany<String>,
     /// Methods; default all. GET includes HEAD.
     pub methods: Vec<Method>,
     /// Headers that the request must have: name → value, or `"*"` for any value.

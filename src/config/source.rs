@@ -1,9 +1,10 @@
 //! The configurations that are built in.
 
 /// The built-in systems, by name: what `systems:` and `pylon run --system` can take.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
     ("pai", include_str!("../../conf/pai.yaml")),
     ("backend-ai", include_str!("../../conf/backend-ai.yaml")),
+    ("juliabox", include_str!("../../conf/juliabox.yaml")),
     ("mliy", include_str!("../../conf/mliy.yaml")),
 ];
 

@@ -276,10 +276,10 @@ fn losers(snapshot: &Snapshot, decision: &Decision, request: &Request<'_>) -> Ve
                 Trace::LessSpecific => format!("matches too, but {} is less specific", paths.join(" ")),
                 Trace::OtherListener => format!("is served on {} only", route.listeners.join(", ")),
                 Trace::Host => "is for other hosts".to_owned(),
-                Trace::Path => match &route.matcher.path_regex {
-                    Some(regex) => format!("does not match: {} with {}", paths.join(" "), regex.as_str()),
-                    None => format!("does not match: {}", paths.join(" ")),
-                },
+                Trace::Path => {
+                    let regexes = route.matcher.path_regexes.iter().map(|regex| format!(" with {}", regex.as_str()));
+                    format!("does not match: {}{}", paths.join(" "), regexes.collect::<String>())
+                }
                 Trace::Method => "is for other methods".to_owned(),
                 Trace::Header(name) => format!("wants another header {name}"),
             };

@@ -52,15 +52,15 @@ async fn address(gateway: &Gateway, target: &DynamicTarget, ctx: &mut Context) -
             }
         },
     };
-    let allowed: Vec<SocketAddr> = match ctx.forward().map(|(forward, _)| &forward.target) {
-        Some(TargetRule::Dynamic(dynamic)) => {
-            let permits = |a: &&SocketAddr| dynamic.allow.permits_connection(&target.host, a.ip(), target.port);
-            addresses.iter().filter(permits).copied().collect()
-        }
-        // Who registers instances is trusted with their addresses.
-        Some(TargetRule::Instance(_)) => addresses.clone(),
-        _ => Vec::new(),
+    let allow = match ctx.forward().map(|(forward, _)| &forward.target) {
+        Some(TargetRule::Dynamic(dynamic)) => Some(&dynamic.allow),
+        Some(TargetRule::Instance(_)) => Some(gateway.instances.allow()),
+        _ => None,
     };
+    let permits = |address: &&SocketAddr| {
+        allow.is_some_and(|allow| allow.permits_connection(&target.host, address.ip(), target.port))
+    };
+    let allowed: Vec<SocketAddr> = addresses.iter().filter(permits).copied().collect();
     let untried = allowed.iter().filter(|address| !ctx.attempts.tried.contains(address)).count();
     let next = allowed.iter().find(|address| !ctx.attempts.tried.contains(address)).or(allowed.first());
     match next {
@@ -128,6 +128,19 @@ async fn wait(
         let reason = format!("{address} did not open in the time that the route waits: {why}");
         fail(ctx, Outcome::ConnectTimeout, &reason)
     })
+}
+
+/// Whether the server is one that was open a short while ago, and is waited for again.
+pub(super) fn waits_again(ctx: &mut Context) -> bool {
+    if !std::mem::take(&mut ctx.attempts.remembered) {
+        return false;
+    }
+    if let (Some((forward, _)), Some(server)) = (ctx.forward(), &ctx.server)
+        && let Some(wait) = &forward.wait
+    {
+        wait.waits.forget(server.address, server.scheme == "https", &wait.patience);
+    }
+    true
 }
 
 /// Comes when the process stops or is drained; at once where it does already.

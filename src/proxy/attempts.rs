@@ -204,23 +204,11 @@ pub(super) fn not_connected(session: &Session, ctx: &mut Context, mut error: Box
     }
     ctx.attempts.release();
     let in_time = has_room(ctx);
-    let retry = in_time && (has_other_address(ctx) || waits_again(ctx) || super::aim::fall_back(session, ctx));
+    let retry =
+        in_time && (has_other_address(ctx) || super::address::waits_again(ctx) || super::aim::fall_back(session, ctx));
     ctx.attempts.follows(retry);
     error.set_retry(retry);
     error
-}
-
-/// Whether the server is one that was open a short while ago, and is waited for again.
-fn waits_again(ctx: &mut Context) -> bool {
-    if !std::mem::take(&mut ctx.attempts.remembered) {
-        return false;
-    }
-    if let (Some((forward, _)), Some(server)) = (ctx.forward(), &ctx.server)
-        && let Some(wait) = &forward.wait
-    {
-        wait.waits.forget(server.address, server.scheme == "https", &wait.patience);
-    }
-    true
 }
 
 /// What follows from an attempt that broke after its connection was made.

@@ -1,4 +1,4 @@
-//! What a request must be for a route to match it.
+//! What a request must be for a route.
 
 use http::{HeaderMap, Method};
 
@@ -15,8 +15,8 @@ pub struct Matcher {
     pub paths: Vec<PathPattern>,
     /// The names of what paths and hosts capture, in the order of a match: that of the host comes last.
     pub captures: Vec<String>,
-    /// What the path must fit besides.
-    pub path_regex: Option<PathRegex>,
+    /// What the path must fit besides; all must.
+    pub path_regexes: Vec<PathRegex>,
     /// Methods; empty for any.
     pub methods: Vec<Method>,
     /// Header conditions; all must hold.
@@ -107,16 +107,16 @@ impl HeaderCondition {
 }
 
 impl Matcher {
-    /// Whether method, headers and the condition on the path fit; host and path pattern are the trie's.
+    /// Whether method, headers and the conditions on the path fit; host and path pattern are the trie's.
     #[must_use]
     pub fn accepts(&self, method: &Method, headers: &HeaderMap, path: &str) -> bool {
         self.accepts_method(method) && self.accepts_path(path) && self.headers.iter().all(|c| c.holds(headers))
     }
 
-    /// Whether the condition on the path holds.
+    /// Whether the conditions on the path hold.
     #[must_use]
     pub fn accepts_path(&self, path: &str) -> bool {
-        self.path_regex.as_ref().is_none_or(|regex| regex.fits(path))
+        self.path_regexes.iter().all(|regex| regex.fits(path))
     }
 
     /// Whether the method fits. A route for GET answers HEAD as well (RFC 9110 §9.3.2).
@@ -129,7 +129,7 @@ impl Matcher {
 
     /// How specific method and conditions are.
     pub(super) fn rank(&self) -> (bool, usize) {
-        (!self.methods.is_empty(), self.headers.len() + usize::from(self.path_regex.is_some()))
+        (!self.methods.is_empty(), self.headers.len() + self.path_regexes.len())
     }
 
     /// Whether some request could satisfy the method and header conditions of both.
@@ -143,5 +143,18 @@ impl Matcher {
             })
         });
         methods && !disjoint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_on_the_path_sees_it_decoded_but_for_slashes() {
+        let fits = |regex: &str, path: &str| regex.parse::<PathRegex>().unwrap().fits(path);
+        assert!(fits("^/[^/]+/", "/a/") && !fits("^/[^/]+/", "/a"));
+        assert!(fits("/auth/.+", "/x/%61uth/y") && !fits("/auth/", "/x/a%2Fauth/y%2Fauth%2F"));
+        assert!("(".parse::<PathRegex>().unwrap_err().contains("not a regular expression"));
     }
 }

@@ -295,17 +295,16 @@ impl Search<'_, '_> {
 #[cfg(test)]
 mod tests {
     use http::Method;
-
-    use super::super::matcher::PathRegex;
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn matcher(path: &str) -> Matcher {
         Matcher {
             hosts: vec![HostPattern::Any],
             paths: vec![path.parse().unwrap()],
             captures: Vec::new(),
-            path_regex: None,
+            path_regexes: Vec::new(),
             methods: Vec::new(),
             headers: Vec::new(),
         }
@@ -400,17 +399,6 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_the_path_sees_it_decoded_but_for_slashes() {
-        let fits = |regex: &str, path: &str| regex.parse::<PathRegex>().unwrap().fits(path);
-        assert!(fits("^/[^/]+/", "/a/") && !fits("^/[^/]+/", "/a"));
-        assert!(fits("/auth/.+", "/x/%61uth/y") && !fits("/auth/", "/x/a%2Fauth/y%2Fauth%2F"));
-        assert!("(".parse::<PathRegex>().unwrap_err().contains("not a regular expression"));
-        let with = Matcher { path_regex: Some("x".parse().unwrap()), ..matcher("/**") };
-        assert!(table(&[with.clone(), matcher("/**")]).is_ok());
-        assert!(table(&[with.clone(), with]).is_err());
-    }
-
-    #[test]
     fn a_refused_route_leaves_the_next() {
         let matchers = [matcher("/a"), matcher("/**")];
         let table = table(&matchers).unwrap();
@@ -425,6 +413,12 @@ mod tests {
         assert!(table(&[with("/a", Method::GET), with("/a", Method::PUT)]).is_ok());
         assert!(table(&[with("/a", Method::GET), with("/a", Method::GET)]).is_err());
         assert!(table(&[with("/a", Method::GET), matcher("/a")]).is_ok());
+        let fitting = Matcher { path_regexes: vec!["a".parse().unwrap()], ..matcher("/a") };
+        assert!(table(&[fitting.clone(), matcher("/a")]).is_ok());
+        assert!(table(&[fitting.clone(), fitting.clone()]).is_err());
+        let more = Matcher { path_regexes: vec!["a".parse().unwrap(), "/".parse().unwrap()], ..matcher("/a") };
+        let both = table(&[fitting, more]).unwrap();
+        assert_eq!(both.find("h", "/a", |_| true).map(|found| found.route), Some(1));
     }
 
     proptest! {

@@ -1,18 +1,15 @@
 //! Compiles how a route forwards.
 
-use super::compile::key;
 use super::entrance::Around;
 use super::patience::{Retry, Timeouts};
-use super::steps::{RouteScope, compile_edits, compile_rewrite, host_header};
-use super::{Forward, TargetRule, target};
-use crate::config::{KeyPath, Report, SubstituteSpec, TargetForm};
+use super::steps::{RouteScope, compile_edits, host_header};
+use super::{Forward, TargetRule, bodies, target};
+use crate::config::{Report, TargetForm};
 use crate::route::template::{Template, Vocabulary};
 use crate::step::adapt::Adapt;
 use crate::step::compress::Compress;
-use crate::step::etag::Tag;
 use crate::step::identity::IdentityHeaders;
 use crate::step::redirect::is_redirect;
-use crate::step::substitute::Substitute;
 
 /// Compiles how a route forwards; `None` when a problem was reported.
 pub(super) fn compile_forward(
@@ -31,8 +28,8 @@ pub(super) fn compile_forward(
     let request_headers = compile_edits(scope, vocabulary, report, "request", &spec.headers.request);
     let response_headers = compile_edits(scope, vocabulary, report, "response", &spec.headers.response);
     let adapt = compile_adapt(scope, rewrite.as_ref(), report);
-    let substitute = compile_substitute(scope, vocabulary, report);
-    let etag = compile_etag(scope, substitute.as_ref(), &adapt, report);
+    let substitute = bodies::substitute(scope, vocabulary, report);
+    let etag = bodies::etag(scope, substitute.as_ref(), &adapt, report);
     let pool = target.as_ref().and_then(TargetRule::pool);
     let upstream_spec = pool.map(|upstream| upstream.spec());
     let host = spec.host_header.as_deref().or(upstream_spec.and_then(|u| u.host.as_deref()));
@@ -98,48 +95,6 @@ fn compile_adapt(scope: &RouteScope<'_>, rewrite: Option<&Template>, report: &mu
     adapt
 }
 
-fn compile_substitute(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mut Report) -> Option<Substitute> {
-    let spec = &scope.entry.value;
-    let needed = |rule: &SubstituteSpec| {
-        rule.needs.iter().chain(&rule.url_of).all(|name| !scope.loaded.is_left_out_upstream(name))
-    };
-    let rules: Vec<(usize, &SubstituteSpec)> =
-        spec.substitute.iter().enumerate().filter(|(_, rule)| needed(rule)).collect();
-    if rules.is_empty() {
-        return None;
-    }
-    let url_of = |name: &str| scope.url_of(name);
-    Substitute::compile(&rules, &spec.substitute_types, vocabulary, &url_of)
-        .map_err(|problems| {
-            for (index, name, message) in problems {
-                let mut path: KeyPath = key(scope.entry, &["substitute"]).then(index);
-                if !name.is_empty() {
-                    path.push(name);
-                }
-                report.push(scope.loaded.problem_at(scope.entry.document, path, message));
-            }
-        })
-        .ok()
-}
-
-fn compile_etag(
-    scope: &RouteScope<'_>,
-    substitute: Option<&Substitute>,
-    adapt: &Adapt,
-    report: &mut Report,
-) -> Option<Tag> {
-    let spec = &scope.entry.value;
-    let text = match spec.etag.as_deref() {
-        None if substitute.is_none() && !adapt.html => return None,
-        None | Some("auto" | "") => {
-            let rules = substitute.map_or(0, Substitute::fingerprint);
-            format!("{:016x}", rules ^ u64::from(adapt.html))
-        }
-        Some(text) => text.to_owned(),
-    };
-    Tag::compile(&text).map_err(|message| scope.report(report, &["etag"], message)).ok()
-}
-
 fn check_grpc_web(scope: &RouteScope<'_>, target: Option<&TargetRule>, report: &mut Report) {
     if scope.entry.value.grpc_web.0 && target.is_some_and(|target| !target.is_h2()) {
         let message = "gRPC needs HTTP/2 to the servers; add `protocol: h2` to the upstream, or remove `grpc_web`";
@@ -154,5 +109,5 @@ fn path_towards(scope: &RouteScope<'_>, vocabulary: &Vocabulary<'_>, report: &mu
         let message = "a raw target cannot be rewritten; remove `target` or `rewrite`";
         scope.report(report, &["target"], message);
     }
-    compile_rewrite(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
+    target::compile_rewrite(text, vocabulary).map_err(|message| scope.report(report, &["rewrite"], message)).ok()
 }

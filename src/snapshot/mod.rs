@@ -1,12 +1,14 @@
 //! Spec → [`Snapshot`]: everything that routing and forwarding need, compiled, immutable, swapped as one.
 
 mod aim;
+mod bodies;
 mod compile;
 mod decide;
 mod entrance;
 mod forwarding;
 mod limits;
 mod links;
+mod matcher;
 mod outward;
 mod patience;
 mod route;

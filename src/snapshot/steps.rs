@@ -11,7 +11,7 @@ use super::forwarding::compile_forward;
 pub(super) use super::outward::host_header;
 use crate::config::{Entry, HeaderEditsSpec, Loaded, Report, RetrySpec, RouteSpec, TimeoutsSpec};
 use crate::route::Matcher;
-use crate::route::template::{Template, Vocabulary};
+use crate::route::template::Vocabulary;
 use crate::step::answer::Answer;
 use crate::step::errors::ErrorPages;
 use crate::step::files::Files;
@@ -186,19 +186,4 @@ fn done<T>(
     result: Result<T, (&'static str, String)>,
 ) -> Option<T> {
     result.map_err(|(key, message)| scope.report(report, &[step, key], message)).ok()
-}
-
-/// Checks a path towards servers.
-pub(super) fn compile_rewrite(text: &str, vocabulary: &Vocabulary<'_>) -> Result<Template, String> {
-    if !text.starts_with('/') {
-        return Err(format!("`{text}` is not a path; write `/{text}`"));
-    }
-    if text.contains('?') {
-        return Err(format!("`{text}` has a query; the client's query is kept as it is, write the path alone"));
-    }
-    let template = Template::parse(text, vocabulary)?;
-    match template.illegal_in_url().or(text.contains('#').then_some('#')) {
-        Some(c) => Err(format!("{text:?} holds {c:?}, which a path cannot; write it percent-encoded")),
-        None => Ok(template),
-    }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::compile::key;
 use super::entrance::{Around, keep};
-use super::steps::{RouteScope, compile_rewrite};
+use super::steps::RouteScope;
 use super::{TargetRule, Wait};
 use crate::config::{Report, UpstreamTlsSpec};
-use crate::route::template::Vocabulary;
+use crate::route::template::{Template, Vocabulary};
 use crate::step::dynamic::{Dynamic, DynamicScope};
 use crate::step::instance::InstanceRule;
 use crate::step::lookup::Lookup;
@@ -85,4 +85,19 @@ pub(super) fn beyond(scope: &RouteScope<'_>, around: Around<'_>, report: &mut Re
         patience.map(|patience| Wait { patience, waits: around.shared.keep(around.before, &(), Waits::default) });
     let fallback = spec.fallback.as_ref().and_then(|name| pool(scope, "fallback", name, report));
     if report.len() > before { None } else { Some((outside?, wait, fallback)) }
+}
+
+/// Checks a path towards servers.
+pub(super) fn compile_rewrite(text: &str, vocabulary: &Vocabulary<'_>) -> Result<Template, String> {
+    if !text.starts_with('/') {
+        return Err(format!("`{text}` is not a path; write `/{text}`"));
+    }
+    if text.contains('?') {
+        return Err(format!("`{text}` has a query; the client's query is kept as it is, write the path alone"));
+    }
+    let template = Template::parse(text, vocabulary)?;
+    match template.illegal_in_url().or(text.contains('#').then_some('#')) {
+        Some(c) => Err(format!("{text:?} holds {c:?}, which a path cannot; write it percent-encoded")),
+        None => Ok(template),
+    }
 }

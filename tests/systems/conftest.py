@@ -11,6 +11,7 @@ TESTS = pathlib.Path(__file__).parents[1]
 sys.path += [str(TESTS / "clients"), str(TESTS / "records")]
 
 from reports import pytest_runtest_makereport  # noqa: E402, F401
+from router import Router  # noqa: E402
 from site_files import Site  # noqa: E402
 
 
@@ -38,3 +39,10 @@ def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("site"))
     site.issue("default", "ml.test", "*.ml.test")
     return site
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory):
+    """The router on one machine, with everything that it leads to."""
+    with Router(tmp_path_factory.mktemp("router")) as router:
+        yield router

@@ -21,7 +21,7 @@
 
 mod compile;
 mod here;
-mod names;
+mod target;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ use crate::route::allow::{AllowList, Permission, parse_address};
 use crate::route::template::{Template, Values};
 pub use compile::DynamicScope;
 use here::Here;
-use names::{cookie, is_name};
+pub use target::{Arrived, Cookies, DynamicTarget, TargetRefusal};
 
 /// A dynamic target that has been checked.
 #[derive(Debug)]
@@ -79,53 +79,6 @@ struct Local {
     host: String,
     port: Port,
     rewrite: Option<Template>,
-}
-
-/// Where a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrived {
-    /// The scheme of the listener.
-    pub scheme: &'static str,
-    /// Its port.
-    pub port: u16,
-    /// The address of this machine that the client connected to, where that is known.
-    pub address: Option<IpAddr>,
-}
-
-/// The values of the cookies that name a host.
-pub type Cookies = smallvec::SmallVec<[Option<String>; 1]>;
-
-/// The target of one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DynamicTarget {
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// Host as it was named.
-    pub host: String,
-    /// The address, where the host is one.
-    pub address: Option<IpAddr>,
-    /// The port to connect to.
-    pub port: u16,
-    /// `host[:port]` for the `Host` header.
-    pub authority: String,
-    /// The path before that of each request.
-    pub base_path: String,
-    /// Whether it stands for this machine.
-    pub local: bool,
-}
-
-/// Why a request has no target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetRefusal {
-    /// Host or port in the path are not such.
-    Malformed,
-    /// What names the target otherwise is not there, or is no host or port.
-    Unfit(&'static str),
-    /// The allow-list does not have it; holds an entry that would allow it.
-    NotAllowed {
-        /// The entry to add.
-        entry: String,
-    },
 }
 
 /// A host that may be tried.
@@ -316,6 +269,22 @@ impl Port {
 
 fn is_address(address: Option<IpAddr>, host: &str) -> bool {
     address.is_some_and(|own| parse_address(host).is_some_and(|host| host.to_canonical() == own.to_canonical()))
+}
+
+/// The value of a cookie, without the quotes that it may stand in.
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(known, _)| *known == name)?;
+    Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
+}
+
+/// Whether a text can be a host name (letters, digits, `-`, `_`, `.`).
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && !text.starts_with(['.', '-'])
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]
