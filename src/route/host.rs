@@ -49,7 +49,9 @@ impl HostCapture {
         &self.label
     }
 
-    pub(super) fn suffix(&self) -> &str {
+    /// All behind the first label, with its leading dot.
+    #[must_use]
+    pub fn suffix(&self) -> &str {
         &self.suffix
     }
 }

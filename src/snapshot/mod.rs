@@ -12,6 +12,7 @@ mod matcher;
 mod outward;
 mod patience;
 mod route;
+mod sign_in;
 mod steps;
 mod target;
 mod trace;

@@ -33,6 +33,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
+pub use oidc::SignIn;
+
 use super::Mistake;
 use super::forwarded::Client;
 use super::identity::{Identity, Require};
@@ -339,6 +341,14 @@ impl Gate {
                 _ => (None, None),
             };
             of_proxy.into_iter().flatten().chain(of_service.into_iter().flatten())
+        })
+    }
+
+    /// The ways that have paths of their own, whatever paths routes have.
+    pub fn sign_ins(&self) -> impl Iterator<Item = SignIn> {
+        self.ways.iter().filter_map(|(way, _)| match way {
+            Way::Oidc(oidc) => Some(oidc.sign_in()),
+            _ => None,
         })
     }
 
