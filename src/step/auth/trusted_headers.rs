@@ -209,6 +209,8 @@ groups: AUTHORIZE_MEMBEROF
                 name: Some("Zoë Ann Smith".to_owned()),
                 mail: Some("ann@example.org".to_owned()),
                 groups: vec!["staff".to_owned(), "dev;ops".to_owned()],
+                // As they came, too: what stands behind may want them so.
+                claims: ALL.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).into())).collect(),
                 ..Identity::of("ann", "trusted_headers")
             };
             assert_eq!(*proof.identity, expected);
