@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
 use super::site::{self, echo, escape, events, not_found, page, redirect, script, style};
-use super::{Public, StandIns, in_background, provider, secret_file};
+use super::{Public, StandIns, TempFolder, in_background, provider};
 
 /// As what Pylon is known to the provider.
 const CLIENT: &str = "pylon-demo";
@@ -42,11 +42,15 @@ struct Desks {
 
 /// Starts the provider, the application and the portals.
 pub(super) async fn start(public: &Public) -> io::Result<StandIns> {
-    let keys = secret_file("session")?;
+    let mut key = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| io::Error::other("there are no random numbers"))?;
+    let folder = TempFolder::new("sessions")?;
+    let keys = folder.write("keys", &format!("{}\n", data_encoding::BASE64.encode(&key)))?;
     let open = open(public.clone());
     let ((mut variables, port), background) = in_background(open).await?;
-    variables.push(("MLIY_OIDC_SESSION_KEYS", keys.path()));
-    Ok(StandIns { variables, tour: tour(public, port), _kept: Box::new((background, keys)) })
+    variables.push(("MLIY_OIDC_SESSION_KEYS", keys));
+    Ok(StandIns { variables, tour: tour(public, port), _kept: Box::new((background, folder)) })
 }
 
 async fn open(public: Public) -> io::Result<(Vec<(&'static str, String)>, u16)> {

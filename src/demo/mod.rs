@@ -4,12 +4,15 @@
 //! in pages, upgrades, endless streams, sign-in. All listen on loopback only, keep what they are given in memory, within
 //! fixed bounds, and forget it when they stop. They are no substitute for the services themselves.
 
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
 
 use tokio::runtime::{Builder, Runtime};
 
 mod desks;
 mod manager;
+mod notebooks;
 mod pai;
 mod provider;
 mod site;
@@ -18,7 +21,7 @@ mod testing;
 mod transfer;
 
 /// The systems that can be shown.
-pub const SYSTEMS: [&str; 3] = ["pai", "backend-ai", "mliy"];
+pub const SYSTEMS: [&str; 4] = ["pai", "backend-ai", "juliabox", "mliy"];
 
 /// Which ports the stand-ins listen on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,40 +70,42 @@ pub async fn start(system: &str, public: &Public) -> io::Result<Option<StandIns>
             Some(StandIns { variables: all.environment(), tour: pai::tour(&url, &all), _kept: Box::new(all) })
         }
         "backend-ai" => Some(manager::start(&url).await?),
+        "juliabox" => Some(notebooks::start(public).await?),
         "mliy" => Some(desks::start(public).await?),
         _ => None,
     })
 }
 
-/// A file with a key of 32 bytes that nobody else can read, which goes when this is dropped.
+/// A folder of the system's temporary ones that nobody else can read, which goes when this is dropped.
 #[derive(Debug)]
-struct SecretFile(std::path::PathBuf);
+struct TempFolder(PathBuf);
 
-impl SecretFile {
+impl TempFolder {
+    fn new(name: &str) -> io::Result<Self> {
+        let unique = format!("pylon-demo-{name}-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let path = std::env::temp_dir().join(unique);
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
     fn path(&self) -> String {
         self.0.display().to_string()
     }
-}
 
-impl Drop for SecretFile {
-    fn drop(&mut self) {
-        // The system clears its folder of temporary files anyway.
-        let _ = std::fs::remove_file(&self.0);
+    /// Writes a file below it.
+    fn write(&self, name: &str, text: &str) -> io::Result<String> {
+        let path = self.0.join(name);
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(text.as_bytes())?;
+        Ok(path.display().to_string())
     }
 }
 
-fn secret_file(name: &str) -> io::Result<SecretFile> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut key = [0; 32];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut key).map_err(|_| io::Error::other("there are no random numbers"))?;
-    let file = format!("pylon-demo-{name}-{}-{:08x}", std::process::id(), fastrand::u32(..));
-    let path = std::env::temp_dir().join(file);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let secret = SecretFile(path);
-    file.write_all(format!("{}\n", data_encoding::BASE64.encode(&key)).as_bytes())?;
-    Ok(secret)
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        // The system clears its folder of temporary files anyway.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The stand-ins' own threads, so that stopping them ends their connections too and leaves nobody else's alone.
