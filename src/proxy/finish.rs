@@ -28,6 +28,9 @@ pub(super) async fn write_answer(
     if let Some(hsts) = ctx.hsts() {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
+    for (name, value) in ctx.pass.iter().flat_map(|pass| &pass.response) {
+        header.insert_header(name.clone(), value.clone())?;
+    }
     let status = header.status;
     if !matches!(status.as_u16(), 204 | 304) {
         header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
