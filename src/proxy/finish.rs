@@ -47,6 +47,9 @@ pub(super) async fn write_head(
     if let Some(hsts) = ctx.hsts() {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
+    for (name, value) in ctx.pass.iter().flat_map(|pass| &pass.response) {
+        header.insert_header(name.clone(), value.clone())?;
+    }
     if !session.is_body_empty() {
         // The rest of an upload that nobody wants is not worth reading.
         session.set_keepalive(None);

@@ -42,6 +42,11 @@ pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut R
     };
     let limits: Vec<_> = spec.limit.iter().collect();
     report_names(scope, &limits, report);
+    if ways.is_empty() && limits.iter().any(|limit| limit.by.as_ref().is_some_and(|by| by.user.0 || by.claim.is_some()))
+    {
+        let message = "it counts by who asks, which nothing here finds out; add `auth`, or count `by` something else";
+        scope.report(report, &["limit"], message);
+    }
     let limits = if limits.is_empty() {
         None
     } else {
