@@ -279,11 +279,9 @@ impl FromStr for Rate {
         let (count, per) = text.trim().split_once('/').ok_or_else(refused)?;
         let count = count.trim().parse::<Count>().map_err(|_| refused())?.get();
         let per = per.trim();
-        let per: Span = match per.bytes().next().is_some_and(|first| first.is_ascii_digit()) {
-            true => per.parse(),
-            false => format!("1{per}").parse(),
-        }
-        .map_err(|_| refused())?;
+        let has_number = per.bytes().next().is_some_and(|first| first.is_ascii_digit());
+        let per = if has_number { per.parse() } else { format!("1{per}").parse() };
+        let per: Span = per.map_err(|_| refused())?;
         let millis = per.duration().as_millis();
         if count == 0 || millis == 0 {
             return Err(ValueError::new(format!("{text:?} lets nothing pass; write 1 at least")));

@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 use tokio::sync::Notify;
 
 use crate::config::RedisSpec;
-use crate::config::value::Span;
+use crate::config::value::{Count, Span};
 use crate::observe::StoreMetrics;
 use script::evaluate;
 
@@ -115,7 +115,7 @@ impl Redis {
         if deadline.is_zero() || deadline > Duration::from_secs(10) {
             return Err(("deadline", "this is not from 1ms to 10s; write one such as 5ms".to_owned()));
         }
-        let connections = spec.connections.map_or(CONNECTIONS, |count| count.get());
+        let connections = spec.connections.map_or(CONNECTIONS, Count::get);
         if !(1..=64).contains(&connections) {
             return Err(("connections", format!("{connections} is not from 1 to 64; write 2 or so")));
         }
@@ -307,7 +307,7 @@ impl Redis {
             State::Starting => {}
             State::Up => tracing::info!(server, "the Redis server answers"),
             State::Silent => {
-                tracing::warn!(server, reason, "the Redis server does not answer; it is asked again and again")
+                tracing::warn!(server, reason, "the Redis server does not answer; it is asked again and again");
             }
             State::Refusing => tracing::warn!(server, reason, "the Redis server answers with errors"),
         }
@@ -315,7 +315,7 @@ impl Redis {
 }
 
 fn database_of(spec: &RedisSpec) -> u32 {
-    spec.database.map(|count| count.get()).or(spec.url.database).unwrap_or(0)
+    spec.database.map(Count::get).or(spec.url.database).unwrap_or(0)
 }
 
 fn odd() -> RedisError {

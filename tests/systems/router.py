@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import threading
 import urllib.parse
 
@@ -23,7 +24,7 @@ class Origin:
 
     def __init__(self, name, port=None, host=HERE):
         self.name, self.host, self.port = name, host, port or free_port()
-        self.seen, self.server = [], None
+        self.seen, self.connections, self.server = [], [], None
 
     def __enter__(self):
         origin = self
@@ -51,6 +52,10 @@ class Origin:
             allow_reuse_address = True
             request_queue_size = 128
 
+            def process_request(self, connection, address):
+                origin.connections.append(connection)
+                super().process_request(connection, address)
+
             def handle_error(self, *_):
                 pass  # whoever goes away in the middle is a matter for the test
 
@@ -61,6 +66,10 @@ class Origin:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections.clear()
 
     def answer(self, asked):
         return 200, json.dumps({"name": self.name, "target": asked.path}).encode()

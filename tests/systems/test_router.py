@@ -248,7 +248,10 @@ def test_refusals_say_nothing_of_what_is_inside(router, people):
 
 
 def test_explain_names_the_target_that_is_still_to_be_told(router):
-    url = f"http://site.example.org:{router.port}/jci_file/x"
-    done = subprocess.run([BINARY, "explain", "--admin", router.admin, "GET", url], capture_output=True, text=True)
-    print(done.stdout, done.stderr)
-    assert "{claim:sess.i}|{cookie:jb_iid}:same" in done.stdout
+    url = f"http://site.example.org:{router.port}/jci_file/x?y"
+    arguments = [BINARY, "explain", "--system", "juliabox", "GET", url]
+    done = subprocess.run(arguments, env=router.environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "same://{claim:sess.i}|{cookie:jb_iid}:same/jci_file/x?y" in done.stdout
+    assert "signed_cookie, dynamic, wait for" in done.stdout
+    assert KEY not in done.stdout

@@ -64,15 +64,15 @@ impl Cache {
             let Ok((back, written)) = written.await else { return };
             cache = back;
             cache.is_good |= written.is_ok();
-            failed = etcd.say(failed, written.err());
+            failed = etcd.say(failed, written.as_ref().err());
         }
     }
 }
 
 impl Etcd {
     /// Says what became of the copy where that is new; whether it failed.
-    fn say(&self, failed: bool, error: Option<FileError>) -> bool {
-        if let Some(error) = &error {
+    fn say(&self, failed: bool, error: Option<&FileError>) -> bool {
+        if let Some(error) = error {
             self.shared.health.count();
             if !failed {
                 tracing::error!("the copy of the instances cannot be kept: {error}");

@@ -149,10 +149,10 @@ impl Client {
         let text = tokio::time::timeout(self.deadline, messages.next()).await;
         let refusal =
             self.refusal(member, messages.status, &text.ok().and_then(Result::ok).flatten().unwrap_or_default());
-        if let Failure::Refused { code, message } = &refusal {
-            if self.is_signed_out(*code, message) {
-                self.token.store(None);
-            }
+        if let Failure::Refused { code, message } = &refusal
+            && self.is_signed_out(*code, message)
+        {
+            self.token.store(None);
         }
         Err(refusal)
     }

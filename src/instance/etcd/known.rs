@@ -51,7 +51,7 @@ impl Known {
         let table = std::mem::take(&mut self.table);
         (self.live, self.complete) = (0, revision);
         for kv in kvs {
-            self.set(Event::put(kv), false);
+            self.set(&Event::put(kv), false);
         }
         for (name, key) in before.into_iter().filter(|(_, key)| key.is_own && key.revision > revision) {
             if let Some(name) = self.name_of(&name).map(str::to_owned) {
@@ -70,7 +70,7 @@ impl Known {
             let revision = event.kv.mod_revision;
             self.complete = self.complete.max(revision);
             let gone = event.is_delete().then(|| event.kv.key.clone());
-            self.set(event, false);
+            self.set(&event, false);
             // From here on nothing older is told of it.
             let is_over = |known: &Key| !known.is_live && known.revision <= revision;
             if let Some(key) = gone.filter(|key| self.keys.get(key).is_some_and(is_over)) {
@@ -80,13 +80,13 @@ impl Known {
     }
 
     /// Takes over what this process did, unless the watch has told of it already.
-    pub(super) fn did(&mut self, event: Event) {
+    pub(super) fn did(&mut self, event: &Event) {
         if event.kv.mod_revision > self.complete {
             self.set(event, true);
         }
     }
 
-    fn set(&mut self, event: Event, is_own: bool) {
+    fn set(&mut self, event: &Event, is_own: bool) {
         let (revision, is_live) = (event.kv.mod_revision, !event.is_delete());
         if let Some(known) = self.keys.get_mut(&event.kv.key).filter(|known| known.revision >= revision) {
             known.is_own &= is_own || known.revision > revision;
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn what_this_process_did_holds_against_older_news() {
         let mut known = known();
-        known.did(put("a", 5, 15));
-        known.did(delete("b", 16));
+        known.did(&put("a", 5, 15));
+        known.did(&delete("b", 16));
         assert_eq!((shown(&known).as_str(), known.live()), ("a5", 1));
         // The watch lags behind.
         known.watched(vec![put("a", 4, 13), delete("b", 13), put("b", 4, 14)]);
@@ -180,16 +180,16 @@ mod tests {
         assert_eq!((shown(&known).as_str(), known.live()), ("a5 b6", 2));
         // What the watch has told of comes too late.
         known.watched(vec![delete("b", 19)]);
-        known.did(put("b", 7, 18));
+        known.did(&put("b", 7, 18));
         assert_eq!((shown(&known).as_str(), known.live()), ("a5", 1));
     }
 
     #[test]
     fn all_is_replaced_but_what_this_process_did_after_it() {
         let mut known = known();
-        known.did(put("new", 8, 21));
-        known.did(delete("b", 22));
-        known.did(put("old", 9, 12));
+        known.did(&put("new", 8, 21));
+        known.did(&delete("b", 22));
+        known.did(&put("old", 9, 12));
         known.watched(vec![put("late", 1, 23)]);
         known.replace(20, vec![kv("b", 3, 18), kv("c", 4, 19)]);
         assert_eq!((shown(&known).as_str(), known.live(), known.complete()), ("c4 new8", 2, 20));
@@ -201,7 +201,7 @@ mod tests {
     fn an_older_state_of_etcd_is_taken_over() {
         let mut known = known();
         known.watched(vec![put("c", 3, 30)]);
-        known.did(put("d", 4, 31));
+        known.did(&put("d", 4, 31));
         known.watched(vec![put("d", 4, 31)]);
         known.replace(5, vec![kv("a", 9, 3)]);
         assert_eq!((shown(&known).as_str(), known.live(), known.complete()), ("a9", 1, 5));

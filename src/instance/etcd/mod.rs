@@ -247,7 +247,7 @@ impl Etcd {
     }
 
     fn did(&self, event: Event) {
-        self.publish(|known| known.did(event));
+        self.publish(|known| known.did(&event));
     }
 
     fn watched(&self, events: Vec<Event>) {

@@ -164,6 +164,7 @@ impl Jwt {
     }
 
     /// What `WWW-Authenticate` says (RFC 6750 §3); `wrong` where credentials of this kind came and were not good.
+    #[allow(clippy::unnecessary_wraps, reason = "one form for all ways")]
     pub(super) fn challenge(&self, wrong: bool) -> Option<HeaderValue> {
         Some(self.challenges[usize::from(wrong)].clone())
     }

@@ -124,6 +124,7 @@ impl Oidc {
     }
 
     /// What `WWW-Authenticate` says.
+    #[allow(clippy::unnecessary_wraps, reason = "one form for all ways")]
     pub(super) fn challenge(&self, _wrong: bool) -> Option<HeaderValue> {
         Some(self.desk.challenge.clone())
     }

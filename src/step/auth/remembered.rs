@@ -98,6 +98,7 @@ mod tests {
         UserPassword { user: user.to_owned(), password: password.to_owned() }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the form of answers")]
     fn ann() -> Answer {
         Some(Arc::new(Identity::of("ann", "basic")))
     }

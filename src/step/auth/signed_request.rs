@@ -143,6 +143,7 @@ impl SignedRequest {
     }
 
     /// What `WWW-Authenticate` says; `wrong` where credentials of this kind came and were not good.
+    #[allow(clippy::unnecessary_wraps, reason = "one form for all ways")]
     pub(super) fn challenge(&self, _wrong: bool) -> Option<HeaderValue> {
         Some(self.challenge.clone())
     }
@@ -154,7 +155,8 @@ impl SignedRequest {
             let (scheme, rest) = line.trim().split_once(' ')?;
             self.schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)).then_some(rest)
         };
-        let found = lines.filter_map(ours).next();
+        let mut lines = lines;
+        let found = lines.find_map(ours);
         if found.is_some() && headers.get_all(AUTHORIZATION).iter().count() > 1 {
             return Err("`Authorization` is there more than once".into());
         }

@@ -11,6 +11,9 @@ use crate::route::template::{Template, Vocabulary};
 use crate::step::Mistake;
 use crate::step::lookup::Lookup;
 
+/// Compiles a look-up.
+pub(crate) type CompileLookup<'a> = dyn Fn(&crate::config::LookupSpec) -> Result<Arc<Lookup>, Vec<Mistake>> + 'a;
+
 /// What a dynamic target can refer to.
 pub struct DynamicScope<'a> {
     /// What its templates can.
@@ -18,7 +21,7 @@ pub struct DynamicScope<'a> {
     /// What the word `upstreams` in the allow-list stands for.
     pub upstream_hosts: &'a [String],
     /// Compiles the look-up, which is shared with other routes.
-    pub lookup: &'a dyn Fn(&crate::config::LookupSpec) -> Result<Arc<Lookup>, Vec<Mistake>>,
+    pub lookup: &'a CompileLookup<'a>,
     /// Compiles the path towards this machine.
     pub rewrite: &'a dyn Fn(&str) -> Result<Template, String>,
 }

@@ -47,7 +47,7 @@ impl Refusal {
         };
         let default = LimitAnswerSpec::default();
         let spec = spec.unwrap_or(&default);
-        let status = spec.status.map_or(StatusCode::TOO_MANY_REQUESTS, |status| status.get());
+        let status = spec.status.map_or(StatusCode::TOO_MANY_REQUESTS, crate::config::value::StatusCode::get);
         if status.as_u16() < 400 {
             wrong("status", format!("{} is not an error; write one from 400 to 599", status.as_u16()));
         }

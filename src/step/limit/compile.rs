@@ -57,7 +57,7 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
     let shape = shape(spec).map_err(|mistake| mistakes.push(mistake)).ok();
     let by = By::compile(spec).map_err(|mistake| mistakes.push(mistake)).ok();
     let refusal = Refusal::compile(spec.answer.as_ref()).map_err(|found| mistakes.extend(found)).ok();
-    let max_keys = spec.max_keys.map_or(MAX_KEYS, |count| count.get());
+    let max_keys = spec.max_keys.map_or(MAX_KEYS, Count::get);
     if !(64..=100_000_000).contains(&max_keys) {
         mistakes.push(Mistake::at("max_keys", format!("{max_keys} is not from 64 to 100000000; write 100000 or so")));
     }
@@ -115,7 +115,7 @@ fn shape(spec: &LimitSpec) -> Result<Shape, Mistake> {
     let zero = |key: &str| Mistake::at(key, "0 lets nothing pass; write 1 at least, or remove the limit");
     match (spec.rate, spec.requests, spec.concurrent) {
         (Some(rate), None, None) => {
-            let burst = spec.burst.map_or(rate.count, |burst| burst.get());
+            let burst = spec.burst.map_or(rate.count, Count::get);
             if burst == 0 {
                 return Err(zero("burst"));
             }

@@ -37,6 +37,7 @@ struct RingVerifier {
     key: DecodingKey,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that the crate wants")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());

@@ -25,6 +25,7 @@ pub(super) struct Key {
     id: Option<String>,
     /// What it may be used with.
     algorithms: SmallVec<[Algorithm; 6]>,
+    #[allow(clippy::struct_field_names, reason = "it is the key itself")]
     key: DecodingKey,
 }
 

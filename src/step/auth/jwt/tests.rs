@@ -149,7 +149,7 @@ async fn each_claim_that_is_wrong_or_of_a_wrong_type_refuses() {
     for good in [
         changed("aud", json!("pylon")),
         changed("exp", json!(after(-25))),
-        changed("exp", json!(after(60) as f64 + 0.5)),
+        changed("exp", json!(f64::from(u32::try_from(after(60)).unwrap()) + 0.5)),
         changed("nbf", json!(after(25))),
         without("nbf"),
         changed("iat", json!("whenever")),

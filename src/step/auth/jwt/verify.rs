@@ -108,7 +108,7 @@ impl Rules {
                 Ok(token) => return self.check(token.claims),
                 Err(error) => match error.kind() {
                     ErrorKind::InvalidSignature if header.kid.is_none() => {
-                        refused = Refused::Key("the signature is wrong")
+                        refused = Refused::Key("the signature is wrong");
                     }
                     ErrorKind::InvalidSignature => refused = Refused::Token("the signature is wrong".into()),
                     kind => return Err(Refused::Token(why(kind))),

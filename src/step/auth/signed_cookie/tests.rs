@@ -169,9 +169,8 @@ fn what_is_missing_is_absent_and_what_is_wrong_is_wrong() {
         assert!(matches!(ask(&step, absent.as_bytes(), "shell"), Finding::Absent), "{absent}");
     }
     // The port's cookie of another name, and one whose name was moved into its value.
-    for (cookie, name) in [(format!("my_auth={a}; my_sess={s}; port_nb={p}"), "nb")] {
-        assert!(matches!(ask(&step, cookie.as_bytes(), name), Finding::Wrong(_)));
-    }
+    let moved = format!("my_auth={a}; my_sess={s}; port_nb={p}");
+    assert!(matches!(ask(&step, moved.as_bytes(), "nb"), Finding::Wrong(_)));
     let unpadded = [("my_auth", &a), ("my_sess", &s), ("port_shell", &p)];
     let unpadded = unpadded.map(|(name, value)| format!("{name}={}", value.trim_end_matches('='))).join("; ");
     assert!(is_proven(&step, &unpadded), "{unpadded}");
