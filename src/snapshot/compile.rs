@@ -99,12 +99,13 @@ fn compile_routes(loaded: &Loaded, upstreams: &Pools, around: Around<'_>, report
         }
     }
     link_vias(loaded, &mut routes, report);
+    super::sign_in::add(loaded, &mut routes, metrics, report);
     add_health(&mut routes, metrics);
     routes
 }
 
 /// What records tell of a route.
-fn info(name: &str, entrance: &Entrance, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
+pub(super) fn info(name: &str, entrance: &Entrance, action: &Action, log: Option<RouteLog>) -> Arc<RouteInfo> {
     Arc::new(RouteInfo {
         name: name.to_owned(),
         steps: [entrance.steps(), action.steps()].concat(),

@@ -7,6 +7,7 @@ mod limits;
 mod outward;
 mod patience;
 mod route;
+mod sign_in;
 mod steps;
 mod trace;
 

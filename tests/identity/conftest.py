@@ -24,7 +24,7 @@ def start(stack, tmp_path_factory):
     """Starts programs in directories of their own: `start(Gate, routes)`."""
 
     def launch(kind, *arguments, **options):
-        program = kind(tmp_path_factory.mktemp(kind.__name__.lower()), *arguments, **options)
+        program = kind(tmp_path_factory.mktemp("program"), *arguments, **options)
         stack.callback(program.stop)
         return program
 

@@ -37,10 +37,12 @@ use crate::step::shared::Keep;
 
 pub(super) use cache::{Remembered, seconds};
 pub(super) use compile::{algorithms, ca, leeway};
+pub(super) use crypto::install;
 pub(super) use discovery::{Metadata, http_url, place};
 pub(super) use mapping::Mapping;
-pub(super) use remote::{Known, Origin, Remote, RemoteSettings};
-pub(super) use verify::{Claims, Refused, Rules, Wanted};
+pub(super) use remote::{Known, Origin, PAUSE, Remote, RemoteSettings};
+use verify::Refused;
+pub(super) use verify::{Claims, Rules, Wanted};
 
 /// The step, compiled.
 #[derive(Debug)]
@@ -105,16 +107,11 @@ impl Jwt {
     }
 
     /// Verifies a token that is not remembered.
-    async fn verify(&self, token: &str, mut known: Arc<Known>) -> Result<Arc<Identity>, Cow<'static, str>> {
-        let mut verified = self.rules.verify(token, &known.keys);
-        if let (Err(Refused::Key(_)), Keys::Remote(remote)) = (&verified, &self.keys)
-            && let Some(fresh) = remote.again().await
-            && fresh.generation != known.generation
-        {
-            verified = self.rules.verify(token, &fresh.keys);
-            known = fresh;
-        }
-        let claims = verified.map_err(Refused::reason)?;
+    async fn verify(&self, token: &str, known: Arc<Known>) -> Result<Arc<Identity>, Cow<'static, str>> {
+        let (claims, known) = match &self.keys {
+            Keys::Fixed(_) => (self.rules.verify(token, &known.keys).map_err(Refused::reason)?, known),
+            Keys::Remote(remote) => remote.verify(&self.rules, token, known).await?,
+        };
         let until = self.rules.until(&claims);
         let identity = Arc::new(self.mapping.identity(claims, "jwt")?);
         if let Some(all) = &self.known.0 {

@@ -29,6 +29,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
+pub use oidc::SignIn;
+
 use super::Mistake;
 use super::forwarded::Client;
 use super::identity::{Identity, Require};
@@ -320,6 +322,14 @@ impl Gate {
     /// The keys of the ways, for people.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.ways.iter().map(Way::key)
+    }
+
+    /// The ways that have paths of their own, whatever paths routes have.
+    pub fn sign_ins(&self) -> impl Iterator<Item = SignIn> {
+        self.ways.iter().filter_map(|way| match way {
+            Way::Oidc(oidc) => Some(oidc.sign_in()),
+            _ => None,
+        })
     }
 
     /// Finds out who asks, and whether they may pass.

@@ -141,22 +141,7 @@ fn keys(spec: &JwtSpec, algorithms: &[JwtAlgorithm], scope: &AuthScope<'_>) -> R
             })?;
             Ok((fixed(keys), vec![text]))
         }
-        Some("public_keys") => {
-            let (mut all, mut files): (Option<KeySet>, _) = (None, Vec::new());
-            for (index, path) in spec.public_keys.iter().enumerate() {
-                let (shown, text) = read("public_keys", path, scope)?;
-                let keys = KeySet::of_pem(&text).map_err(|why| {
-                    let at = KeyPath::root().then("public_keys").then(index);
-                    Mistake::new(at, format!("`{shown}`: {why}; give a PEM file with public keys"))
-                })?;
-                all = Some(match all {
-                    Some(before) => before.and(keys),
-                    None => keys,
-                });
-                files.push(text);
-            }
-            all.map(|keys| (fixed(keys), files)).ok_or_else(|| Mistake::at("public_keys", "it is empty; name a file"))
-        }
+        Some("public_keys") => public_keys(&spec.public_keys, scope).map(|(keys, files)| (fixed(keys), files)),
         Some("jwks") => {
             let url = http_url(spec.jwks.as_deref().unwrap_or_default()).map_err(|why| Mistake::at("jwks", why))?;
             remote(spec, Origin::Keys(url), scope)
@@ -174,6 +159,24 @@ fn keys(spec: &JwtSpec, algorithms: &[JwtAlgorithm], scope: &AuthScope<'_>) -> R
             Err(Mistake::new(KeyPath::root(), message))
         }
     }
+}
+
+/// The keys of PEM files, and what is in them.
+fn public_keys(paths: &[String], scope: &AuthScope<'_>) -> Result<(KeySet, Vec<Vec<u8>>), Mistake> {
+    let (mut all, mut files): (Option<KeySet>, _) = (None, Vec::new());
+    for (index, path) in paths.iter().enumerate() {
+        let (shown, text) = read("public_keys", path, scope)?;
+        let keys = KeySet::of_pem(&text).map_err(|why| {
+            let at = KeyPath::root().then("public_keys").then(index);
+            Mistake::new(at, format!("`{shown}`: {why}; give a PEM file with public keys"))
+        })?;
+        all = Some(match all {
+            Some(before) => before.and(keys),
+            None => keys,
+        });
+        files.push(text);
+    }
+    all.map(|keys| (keys, files)).ok_or_else(|| Mistake::at("public_keys", "it is empty; name a file"))
 }
 
 fn remote(spec: &JwtSpec, origin: Origin, scope: &AuthScope<'_>) -> Result<(Keys, Vec<Vec<u8>>), Mistake> {

@@ -19,7 +19,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 };
 
 /// Makes ring what tokens are verified with; to be called before the first token, any number of times.
-pub(super) fn install() {
+pub(in crate::step::auth) fn install() {
     // An error says that it is there already: nothing else in this program brings one.
     let _ = PROVIDER.install_default();
 }

@@ -1,5 +1,6 @@
 //! Keys at a URL: fetched in the background, anew at a key that is not known, and kept while their issuer is away.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::discovery::{Metadata, http_url};
 use super::keys::KeySet;
+use super::verify::{Claims, Refused, Rules};
 use crate::remote::HttpClient;
 use crate::step::shared::Keep;
 
@@ -105,6 +107,26 @@ impl Remote {
             let _ = fetch.await;
         }
         self.known.load_full()
+    }
+
+    /// Verifies a token with the keys that are known, and once more where there may be newer ones; with which it was.
+    ///
+    /// # Errors
+    /// Why it is not good.
+    pub(in crate::step::auth) async fn verify(
+        self: &Arc<Self>,
+        rules: &Rules,
+        token: &str,
+        known: Arc<Known>,
+    ) -> Result<(Claims, Arc<Known>), Cow<'static, str>> {
+        let verified = rules.verify(token, &known.keys);
+        if let Err(Refused::Key(_)) = &verified
+            && let Some(fresh) = self.again().await
+            && fresh.generation != known.generation
+        {
+            return rules.verify(token, &fresh.keys).map(|claims| (claims, fresh)).map_err(Refused::reason);
+        }
+        verified.map(|claims| (claims, known)).map_err(Refused::reason)
     }
 
     fn was_just_fetched(&self) -> bool {

@@ -1,0 +1,125 @@
+//! A session: what the provider said of a user, and until when. All of it is in the browser's cookie.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::jwt::{Claims, Mapping};
+use super::provider::Tokens;
+use crate::step::identity::Identity;
+
+/// A session. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Session {
+    /// Random: what is told apart by it while tokens are renewed.
+    #[serde(rename = "i")]
+    pub(super) id: String,
+    /// The ID token, which was verified when it came.
+    #[serde(rename = "t")]
+    pub(super) id_token: String,
+    /// Claims beside those of the ID token.
+    #[serde(rename = "c", default, skip_serializing_if = "Claims::is_empty")]
+    pub(super) claims: Claims,
+    /// What new tokens are asked for with.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(super) refresh: Option<String>,
+    /// When that is done.
+    #[serde(rename = "n")]
+    pub(super) renew: u64,
+    /// When it must have been done.
+    #[serde(rename = "e")]
+    pub(super) expires: u64,
+    #[serde(rename = "b")]
+    pub(super) begun: u64,
+    #[serde(rename = "s")]
+    pub(super) seen: u64,
+}
+
+/// How long sessions last, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lifetimes {
+    pub(super) idle: u64,
+    pub(super) whole: u64,
+}
+
+/// A session that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) identity: Arc<Identity>,
+}
+
+impl Lifetimes {
+    /// The last second of a session.
+    pub(super) fn until(self, session: &Session) -> u64 {
+        session.begun.saturating_add(self.whole).min(session.seen.saturating_add(self.idle))
+    }
+
+    /// Whether a browser is to be told that its session was seen.
+    pub(super) fn is_due(self, session: &Session, now: u64) -> bool {
+        now > session.seen.saturating_add(self.idle / 8)
+            // Soon there will be new tokens, which another instance may be getting: theirs must not be overwritten.
+            && (session.refresh.is_none() || now.saturating_add(30) < session.renew)
+    }
+}
+
+impl Session {
+    /// A session that begins.
+    pub(super) fn begin(id: String, tokens: Tokens, id_token: String, now: u64) -> Self {
+        let mut session = Self {
+            id,
+            id_token,
+            claims: tokens.claims,
+            refresh: tokens.refresh,
+            renew: 0,
+            expires: 0,
+            begun: now,
+            seen: now,
+        };
+        session.expire(tokens.lifetime, now);
+        session
+    }
+
+    /// The session with new tokens; what the provider does not send anew stays.
+    pub(super) fn renewed(&self, tokens: Tokens, now: u64) -> Self {
+        let mut session = self.clone();
+        if let Some(id_token) = tokens.id {
+            session.id_token = id_token;
+        }
+        if !tokens.claims.is_empty() {
+            session.claims = tokens.claims;
+        }
+        session.refresh = tokens.refresh.or(session.refresh);
+        session.seen = now;
+        session.expire(tokens.lifetime, now);
+        session
+    }
+
+    fn expire(&mut self, lifetime: Duration, now: u64) {
+        let lifetime = lifetime.as_secs();
+        self.expires = now.saturating_add(lifetime);
+        self.renew = self.expires - (lifetime / 4).min(60);
+    }
+
+    /// Who it is of.
+    pub(super) fn identity(&self, mapping: &Mapping) -> Result<Identity, Cow<'static, str>> {
+        let mut claims = claims_of(&self.id_token).ok_or("the ID token cannot be read")?;
+        for (name, value) in &self.claims {
+            claims.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        mapping.identity(claims, "oidc")
+    }
+}
+
+/// The claims of a token that was verified before.
+pub(super) fn claims_of(token: &str) -> Option<Claims> {
+    let payload = token.split('.').nth(1)?;
+    match serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?).ok()? {
+        Value::Object(claims) => Some(claims),
+        _ => None,
+    }
+}
