@@ -126,6 +126,7 @@ def test_the_same_scheme_and_port_as_the_request_came_in_on(start, tmp_path, aut
     own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
     certificate = {"cert": str(tmp_path / "own.pem"), "key": str(tmp_path / "own.pem")}
     listeners = {"http": {}, "https": {"tls": {"certificates": [certificate]}}}
+    tls = {name: str(tmp_path / value) if name == "ca" else value for name, value in tls.items()}
     dynamic = {"host": "{host}", "port": "same", "scheme": "same", "allow": ["127.0.0.0/8"], "tls": tls}
     dynamic["local"] = {"port": 1}
     edge = start(Edge, listeners, routes=[{"name": "peer", "path": "/{host}/**", "dynamic": dynamic}])
