@@ -44,7 +44,10 @@ lint: build-tools lint-tools
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	@cargo build --locked --all-targets --quiet
-	@BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 MLIY_URI=http://127.0.0.1:8000 MLIY_DOMAIN=ml.example.org \
+	@www=$$(mktemp -d); trap 'rm -r "$$www"' EXIT; mkdir "$$www/assets"; touch "$$www/favicon.ico" "$$www/timedout.html"; \
+	  export WWW_ROOT="$$www" SESSKEY=a-key-that-only-this-check-has SSL_ENABLE=false BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 \
+	    MLIY_URI=http://127.0.0.1:8082 MLIY_DOMAIN=ml.example.org MLIY_SIGN_IN_PROXIES=10.0.0.0/28; \
+	  '$(TARGET)/debug/pylon' check conf/*.yaml
 	  MLIY_SIGN_IN_PROXIES=127.0.0.1 SSL_ENABLE=false '$(TARGET)/debug/pylon' check conf/*.yaml
 
 build-tools:

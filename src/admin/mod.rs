@@ -1,7 +1,7 @@
 //! The operator's port: probes, metrics, state, reload, drain, and the console.
 //!
 //! It runs on the threads of control, beside the data path: `serve` has its connections, `guard` decides who is let in,
-//! and each other file has one thing that can be asked for. [`ENDPOINTS`] is the table of contents.
+//! and each other file has one thing that can be asked for. `ENDPOINTS` is the table of contents.
 
 mod answer;
 mod audit;

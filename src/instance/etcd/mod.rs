@@ -117,7 +117,8 @@ impl Etcd {
             if let Some((kv, done)) = made {
                 let shown = entry.filter(|_| done == Done::Removed);
                 let shown = shown.or_else(|| change.wanted.map(|wanted| wanted.entry(&change.name, None)));
-                self.did(if done == Done::Removed { Event::delete(kv.key, kv.mod_revision) } else { Event::put(kv) });
+                let event = if done == Done::Removed { Event::delete(kv.key, kv.mod_revision) } else { Event::put(kv) };
+                self.did(&event);
                 // An unreadable one was removed.
                 return shown.map(|entry| (entry, done)).ok_or(NotDone::Missing);
             }
@@ -246,8 +247,8 @@ impl Etcd {
         (known.complete(), known.live())
     }
 
-    fn did(&self, event: Event) {
-        self.publish(|known| known.did(&event));
+    fn did(&self, event: &Event) {
+        self.publish(|known| known.did(event));
     }
 
     fn watched(&self, events: Vec<Event>) {
