@@ -13,7 +13,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("PYLON_BIN", str(ROOT / "target/debug/pylon"))
-START = 30.0
+START = 90.0
 STOP = 10.0
 GIVEN = set()
 ANY = random.SystemRandom()  # tests seed the other one

@@ -42,6 +42,8 @@ def configure(port, directory):
             "django.contrib.sessions",
             "oauth2_provider",
         ],
+        # Tables are made as they are now, not by the whole of their history, which takes a while.
+        MIGRATION_MODULES={"auth": None, "contenttypes": None, "sessions": None, "oauth2_provider": None},
         MIDDLEWARE=[
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,6 +60,7 @@ def configure(port, directory):
             }
         ],
         OAUTH2_PROVIDER={
+            "ALWAYS_RELOAD_OAUTHLIB_CORE": True,  # so that settings can change
             "OIDC_ENABLED": True,
             "OIDC_ISS_ENDPOINT": f"http://127.0.0.1:{port}/o",
             "OIDC_RSA_PRIVATE_KEY": new_key(),
@@ -157,7 +160,7 @@ def main(port, directory):
         path("test/register", csrf_exempt(register)),
         path("test/change", csrf_exempt(change)),
     ]
-    call_command("migrate", verbosity=0)
+    call_command("migrate", run_syncdb=True, verbosity=0)
     if not User.objects.exists():
         names = {"first_name": "Ann", "last_name": "Example"}
         User.objects.create_user(USER, "ann@example.org", PASSWORD, **names)

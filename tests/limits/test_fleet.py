@@ -12,7 +12,7 @@ ORIGINAL = {"prefix": "", "counter": "__request_id", "keys": "raw"}
 PATTERN = r"^Scheme credential=([^:,]+):\w+$"
 
 
-def rolling(redis, requests_, **more):
+def rolling(server, requests_, **more):
     """The rolling window of 900 s, by a key in `Authorization`."""
     limit = {
         "by": {"header": "Authorization", "pattern": PATTERN},
@@ -21,7 +21,7 @@ def rolling(redis, requests_, **more):
         "window": "900s",
         "rejected": "counted",
         "headers": "window",
-        "redis": ORIGINAL | {"url": redis.url, "database": 1, "deadline": "5s", "fail": "closed"},
+        "redis": ORIGINAL | {"url": server.url, "database": 1, "deadline": "5s", "fail": "closed"},
     }
     limit["redis"] |= more.pop("redis", {})
     return limit | more
@@ -178,8 +178,8 @@ def test_secrets_are_not_seen_in_redis(gate, redis):
     redis.client.flushall()
     gate = gate(
         limit=[
-            {"by": "header.X-Token", "requests": 2, "window": "60s", "redis": redis.url + "/1"},
-            {"by": "client_ip", "rate": "100/s", "redis": {"url": redis.url, "database": 1}},
+            {"by": "header.X-Token", "requests": 2, "window": "60s", "redis": {"url": redis.url, "database": 1, "deadline": "5s"}},
+            {"by": "client_ip", "rate": "9/m", "redis": {"url": redis.url, "database": 1, "deadline": "5s"}},
         ]
     )
     assert [gate.status(**{"X-Token": "hidden"}) for _ in range(3)] == [200, 200, 429]

@@ -42,7 +42,7 @@ def test_a_server_that_is_killed_and_comes_back(gate, start_redis, fail):
     assert gate.status() == 200
     wait_until(lambda: redis.client.dbsize() == 2, what="it counts in Redis again")
     assert len(gate.logged(AWAY)) == 1, "it is told once"
-    assert len(gate.logged(BACK)) == 2
+    wait_until(lambda: gate.logged(BACK), what="it is told that it answers again")
     errors = gate.metric("pylon_ratelimit_store_errors_total")
     assert errors >= 10
     if fail == "closed":
@@ -93,32 +93,6 @@ def test_a_wrong_password_is_told_without_it(gate, start_redis):
     gate.reload(limit=limit(redis.url, "closed", password="right-password"))
     gate.store_is(True)
     assert gate.status() == 200
-
-
-def test_a_server_that_is_full(gate, start_redis):
-    redis = start_redis("--maxmemory-policy", "noeviction")
-    gate = gate(limit=limit(redis.url, "closed"))
-    gate.store_is(True)
-    assert gate.status() == 200
-    redis.client.config_set("maxmemory", "1")
-    assert [gate.status() for _ in range(5)] == [503] * 5
-    assert gate.metric("pylon_ratelimit_store_up") == 0
-    assert len(gate.logged("answers with errors")) == 1
-    redis.client.config_set("maxmemory", "0")
-    assert gate.status() == 200
-    assert gate.metric("pylon_ratelimit_store_up") == 1
-
-
-def test_a_server_that_may_only_be_read(gate, start_redis):
-    redis = start_redis("--replica-serve-stale-data", "yes")
-    gate = gate(limit=limit(redis.url, "open"))
-    gate.store_is(True)
-    redis.client.replicaof("127.0.0.1", str(free_port()))
-    assert gate.status() == 200
-    assert gate.logged("READONLY")
-    redis.client.replicaof("NO", "ONE")
-    assert gate.status() == 200
-    assert gate.metric("pylon_ratelimit_store_up") == 1
 
 
 def test_all_that_is_counted_is_lost(gate, start_redis):
