@@ -31,10 +31,13 @@ fn main() {
     divan::main();
 }
 
+/// Signs a message.
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// An issuer: how it signs, and the settings under which its tokens are verified.
 struct Issuer {
     algorithm: &'static str,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
     settings: Value,
     _file: Option<tempfile::NamedTempFile>,
 }
@@ -43,7 +46,7 @@ impl Issuer {
     fn new(algorithm: &'static str) -> Self {
         let random = SystemRandom::new();
         let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        let (sign, jwk): (Box<dyn Fn(&[u8]) -> Vec<u8>>, Value) = match algorithm {
+        let (sign, jwk): (Sign, Value) = match algorithm {
             "ES256" => {
                 let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
                 let key = made.ok().and_then(|made| {
