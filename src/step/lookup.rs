@@ -132,15 +132,18 @@ impl Lookup {
         }
     }
 
-    /// Waits until something is known of the service, as long as an answer may take; at once where it is.
+    /// Waits until something is known of the service: the first requests for as long as an answer may take, others, where it
+    /// did not answer before, not that long.
     pub async fn ready(&self) {
         if self.known.load().is_some() {
             return;
         }
         let mut asked = self.asked.subscribe();
+        let first = *asked.borrow_and_update() == 0;
         self.wanted.notify_one();
         // It may be that nothing is known after it: then the service is away, and the request goes on without.
-        let _ = tokio::time::timeout(self.timeout, asked.changed()).await;
+        let most = if first { self.timeout } else { self.timeout.min(RETRY) };
+        let _ = tokio::time::timeout(most, asked.changed()).await;
     }
 
     /// One of the hosts of a key: of its own, else of the default key, else of the fallback.
