@@ -150,12 +150,15 @@ fn strangers_take_no_more_room_than_there_is() {
     for n in 0..20_000 {
         take(&format!("stranger {n}"), start + n / 100);
         if n % 50 == 0 {
-            // Who comes again and again is not forgotten.
-            take("regular", start + n / 100);
+            // Who comes again and again is hardly ever forgotten.
+            for regular in 0..20 {
+                take(&format!("regular {regular}"), start + n / 100);
+            }
         }
     }
     assert!(local.table.len() <= 1600, "{} keys", local.table.len());
-    assert!(!take("regular", start + 200).passes);
+    let known = (0..20).filter(|regular| !take(&format!("regular {regular}"), start + 200).passes).count();
+    assert!(known >= 10, "{known} of 20 are known");
     // Who only looks leaves nothing.
     let before = local.table.len();
     let key = local.hashing.hash(3, b"nobody");
