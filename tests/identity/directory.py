@@ -4,7 +4,7 @@ import pathlib
 import signal
 import subprocess
 
-from processes import Program, free_port
+from processes import Program, free_port, wait_until
 
 BASE = "dc=example,dc=org"
 OWN, OWN_PASSWORD = f"cn=pylon,{BASE}", "pylon's own"
@@ -110,3 +110,7 @@ class Slapd(Program):
 
     def hang(self, on=True):
         self._signal(signal.SIGSTOP if on else signal.SIGCONT)
+        if on:
+            tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+            stopped = lambda task: task.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] == "T"  # noqa: E731
+            wait_until(lambda: all(map(stopped, tasks.iterdir())), what="all of it has stopped")
