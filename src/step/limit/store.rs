@@ -18,6 +18,7 @@ const UNWAITED: Duration = Duration::from_secs(1);
 
 /// A rolling window: a sorted set for each key, of numbered requests, with the seconds of Unix time to the millisecond as
 /// scores. Answers whether it passes, how many count, and milliseconds; a key that holds something else gives -1.
+/// The first command that writes is one that a full server refuses: after any other it would let the rest pass.
 static WINDOW: Lazy<Script> = Lazy::new(|| {
     Script::new(
         r"
@@ -28,17 +29,12 @@ if kind ~= 'none' and kind ~= 'zset' then return {-1, 0, 0} end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + math.floor(tonumber(time[2]) / 1000) / 1000
 local oldest = now - window / 1000
-local count
-if mode == 'look' then
-  count = redis.call('ZCOUNT', key, string.format('(%.17g', oldest), '+inf')
-else
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.17g', oldest))
-  count = redis.call('ZCARD', key)
-end
+local count = redis.call('ZCOUNT', key, string.format('(%.17g', oldest), '+inf')
 local passes = count < limit
 if mode == 'count' or mode == 'take_all' or (mode == 'take' and passes) then
   local id = redis.call('INCR', counter)
   if id >= 1e12 then redis.call('SET', counter, 1) end
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.17g', oldest))
   redis.call('ZADD', key, string.format('%.17g', now), string.format('%.0f', id))
   redis.call('PEXPIRE', key, window)
   count = count + 1
