@@ -95,6 +95,34 @@ def test_a_wrong_password_is_told_without_it(gate, start_redis):
     assert gate.status() == 200
 
 
+def test_a_server_that_is_full(gate, start_redis):
+    redis = start_redis("--maxmemory-policy", "noeviction")
+    gate = gate(limit=limit(redis.url, "closed"))
+    gate.store_is(True)
+    assert gate.status() == 200
+    redis.client.config_set("maxmemory", "1")
+    assert [gate.status() for _ in range(5)] == [503] * 5
+    assert gate.metric("pylon_ratelimit_store_up") == 0
+    wait_until(lambda: gate.logged("answers with errors"), 20, "it is told")
+    assert len(gate.logged("answers with errors")) == 1
+    redis.client.config_set("maxmemory", "0")
+    assert gate.status() == 200
+    assert gate.metric("pylon_ratelimit_store_up") == 1
+
+
+def test_a_server_that_may_only_be_read(gate, start_redis):
+    redis = start_redis("--replica-serve-stale-data", "yes")
+    gate = gate(limit=limit(redis.url, "open"))
+    gate.store_is(True)
+    redis.client.replicaof("127.0.0.1", str(free_port()))
+    assert gate.status() == 200
+    # In the words of the client, which names the code READONLY so; logs are written a moment later.
+    wait_until(lambda: gate.logged("read only replica"), 20, "it is told")
+    redis.client.replicaof("NO", "ONE")
+    assert gate.status() == 200
+    assert gate.metric("pylon_ratelimit_store_up") == 1
+
+
 def test_all_that_is_counted_is_lost(gate, start_redis):
     redis = start_redis()
     gate = gate(limit=limit(redis.url, "closed", requests=1))
