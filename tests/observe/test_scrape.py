@@ -20,9 +20,9 @@ ACCEPT = (
 )
 MEDIA_TYPE = r"application/openmetrics-text; ?version=1\.0\.0; ?charset=utf-8"
 OUTCOMES = set(
-    """forwarded upgraded answered refused bad_request rejected no_server overloaded breaker_open unresolved address_refused
-    connect_failed connect_timeout tls_failed upstream_timeout request_timeout upstream_broken upstream_cut adapt_failed
-    client_gone internal""".split()
+    """forwarded upgraded answered refused bad_request rejected unauthenticated forbidden auth_unavailable limited no_server
+    overloaded breaker_open unresolved address_refused connect_failed connect_timeout tls_failed upstream_timeout
+    request_timeout upstream_broken upstream_cut adapt_failed file_failed client_gone internal""".split()
 )
 BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, float("inf")]
 VALUES = {
