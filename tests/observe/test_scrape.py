@@ -39,6 +39,9 @@ VALUES = {
     ("pylon_upstream_failures_total", "reason"): set(
         "connect_failed connect_timeout tls_failed upstream_timeout request_timeout upstream_broken upstream_cut".split()
     ),
+    ("pylon_auth_requests_total", "step"): {"api_key", "forward"},
+    ("pylon_auth_requests_total", "result"): {"proven", "wrong", "absent", "forbidden", "unavailable", "answered"},
+    ("pylon_ratelimit_rejected_total", "limit"): {"rate", "window", "shared"},
     ("pylon_config_reloads_total", "result"): {"changed", "unchanged", "refused"},
     ("pylon_log_lines_total", "channel"): {"access", "error", "audit"},
     ("pylon_log_dropped_total", "channel"): {"access", "error", "audit"},
@@ -120,6 +123,7 @@ def test_routes_pools_and_statuses_are_known_ones(fleet, samples):
     for one in samples:
         assert re.fullmatch(r"[1-5](\d\d|xx)|none", one.labels.get("code", "200")), one
         assert re.fullmatch(r"127\.0\.0\.1:\d+", one.labels.get("endpoint", "127.0.0.1:1")), one
+        assert re.fullmatch(r"127\.0\.0\.1:\d+/0", one.labels.get("store", "127.0.0.1:1/0")), one
 
 
 def test_buckets(samples):
