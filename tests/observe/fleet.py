@@ -10,11 +10,12 @@ from websockets import ConnectionClosed
 from websockets.sync.server import serve
 
 from peers import Edge
-from processes import free_port
+from processes import Program, free_port
 from site_files import Site
 from upstreams import Upstream, read_head
 
 BODY = b"x" * 20_000
+KEY = "k3y-" + "0123456789abcdef" * 3
 
 
 class Server(Upstream):
@@ -78,6 +79,25 @@ def running(server):
     server.shutdown()
 
 
+class Redis(Program):
+    """`redis-server`, which keeps nothing."""
+
+    def __init__(self, directory):
+        self.port = free_port()
+        arguments = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", "."]
+        super().__init__(arguments, directory, ready=self.listens)
+
+    def listens(self):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            return True
+        return False
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+
 def upstreams(server, websockets):
     gone = f"http://127.0.0.1:{free_port()}"
     return {
@@ -96,7 +116,21 @@ def forward(name, upstream, rewrite="/{**}", **more):
     return {"name": name, "path": f"/{name}/**", "upstream": upstream, "rewrite": rewrite} | more
 
 
-def routes():
+def admitting(store):
+    """Routes that ask who comes, and how often; what some of them ask is not there."""
+    gone = f"127.0.0.1:{free_port()}"
+    few = {"requests": 2, "window": "1s", "by": "route"}
+    return [
+        forward("keys", "good", auth={"api_key": {"file": "keys"}}),
+        forward("asked", "good", auth={"forward": {"url": f"http://{gone}/", "timeout": "200ms"}}),
+        forward("few", "good", limit=few),
+        forward("few-of-all", "good", limit=few | {"name": "shared", "redis": {"url": store, "fail": "closed", "deadline": "1s"}}),
+        forward("many", "good", limit={"rate": "100/s", "redis": {"url": f"redis://{gone}", "fail": "open"}}),
+        {"name": "instance", "path": "/i/{name}/**", "rewrite": "/{**}", "instance": {"name": "{name}", "enter": "anyone"}},
+    ]
+
+
+def routes(store):
     pools = ["good", "sockets", "mixed", "gone", "narrow", "empty", "strange"]
     return [
         *(forward(name, name) for name in pools),
@@ -105,6 +139,7 @@ def routes():
         forward("small", "good", limits={"body": "10B"}),
         {"name": "answer", "path": "/answer", "answer": {"body": "hello"}},
         {"name": "redirect", "path": "/redirect", "redirect": {"to": "/answer", "status": 307}},
+        *admitting(store),
     ]
 
 
@@ -118,20 +153,27 @@ class Fleet:
         server = stack.enter_context(Server()).url
         websockets = stack.enter_context(running(serve(echo, "127.0.0.1", 0)))
         collector = stack.enter_context(running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)))
-        pools = upstreams(server, websockets)
+        redis = Redis(directories.mktemp("redis"))
+        stack.callback(redis.stop)
+        pools, ways = upstreams(server, websockets), routes(redis.url)
         self.edges = []
         for name in ("first", "second"):
+            directory = directories.mktemp(name)
+            (directory / "keys").write_text(f"program:{KEY}\n")
             edge = Edge(
-                directories.mktemp(name),
+                directory,
                 {"http": {}, "https": self.site.tls("fine", "old")},
                 # Nobody answers there, so that no name resolves.
                 resolver={"servers": [f"127.0.0.1:{free_port()}"], "timeout": "200ms"},
                 log={"access": {"to": "./access.log"}},
                 tracing={"otlp": collector, "sample": "100%"},
+                instances={"file": "./instances.json", "allow": ["127.0.0.0/8"]},
                 upstreams=pools,
-                routes=routes(),
+                routes=ways,
             )
             stack.callback(edge.stop)
+            url = f"http://{edge.admin}/api/instances/one"
+            assert requests.put(url, json={"address": server}, timeout=10).ok
             self.edges.append(edge)
 
     def metrics(self, **headers):

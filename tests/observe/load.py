@@ -10,6 +10,7 @@ import requests
 from websockets.sync.client import connect
 
 import peers
+from fleet import KEY
 from peers import Peer
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"]
@@ -49,6 +50,26 @@ def narrow(edge):
     answer = requests.get(f"http://{edge.authority('http')}/narrow/slow", timeout=10)
     assert answer.status_code in (200, 503), answer
     yield
+
+
+def admitted(edge):
+    """Routes that ask who comes, and how often, and one that leads to an instance."""
+    asked = [
+        ("keys", {"X-API-Key": KEY}, {200}),
+        ("keys", {"X-API-Key": "wrong"}, {401, 403}),
+        ("keys", {}, {401, 403}),
+        ("asked", {}, {503}),
+        *[("few", {}, {200, 429})] * 4,
+        *[("few-of-all", {}, {200, 429})] * 4,
+        ("many", {}, {200}),
+        ("i/one", {}, {200}),
+        ("i/none", {}, {404}),
+    ]
+    with requests.Session() as session:
+        for path, headers, statuses in asked:
+            answer = session.get(f"http://{edge.authority('http')}/{path}/x", headers=headers, timeout=5)
+            assert answer.status_code in statuses, (path, headers, answer)
+            yield
 
 
 def http2(edge):
@@ -110,7 +131,7 @@ def leaving(edge):
         yield
 
 
-CLIENTS = [plain, failing, narrow, narrow, narrow, http2, https, resuming, websocket, wrong, leaving]
+CLIENTS = [plain, failing, admitted, narrow, narrow, narrow, http2, https, resuming, websocket, wrong, leaving]
 FAILURES = (OSError, AssertionError, httpx.HTTPError, http.client.HTTPException, ssl.SSLError)
 
 

@@ -20,9 +20,9 @@ ACCEPT = (
 )
 MEDIA_TYPE = r"application/openmetrics-text; ?version=1\.0\.0; ?charset=utf-8"
 OUTCOMES = set(
-    """forwarded upgraded answered refused bad_request rejected no_server overloaded breaker_open unresolved address_refused
-    connect_failed connect_timeout tls_failed upstream_timeout request_timeout upstream_broken upstream_cut adapt_failed
-    client_gone internal""".split()
+    """forwarded upgraded answered refused bad_request rejected unauthenticated forbidden auth_unavailable limited no_server
+    overloaded breaker_open unresolved address_refused connect_failed connect_timeout tls_failed upstream_timeout
+    request_timeout upstream_broken upstream_cut adapt_failed file_failed client_gone internal""".split()
 )
 BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, float("inf")]
 VALUES = {
@@ -39,6 +39,9 @@ VALUES = {
     ("pylon_upstream_failures_total", "reason"): set(
         "connect_failed connect_timeout tls_failed upstream_timeout request_timeout upstream_broken upstream_cut".split()
     ),
+    ("pylon_auth_requests_total", "step"): {"api_key", "forward"},
+    ("pylon_auth_requests_total", "result"): {"proven", "wrong", "absent", "forbidden", "unavailable", "answered"},
+    ("pylon_ratelimit_rejected_total", "limit"): {"rate", "window", "shared"},
     ("pylon_config_reloads_total", "result"): {"changed", "unchanged", "refused"},
     ("pylon_log_lines_total", "channel"): {"access", "error", "audit"},
     ("pylon_log_dropped_total", "channel"): {"access", "error", "audit"},
@@ -120,6 +123,7 @@ def test_routes_pools_and_statuses_are_known_ones(fleet, samples):
     for one in samples:
         assert re.fullmatch(r"[1-5](\d\d|xx)|none", one.labels.get("code", "200")), one
         assert re.fullmatch(r"127\.0\.0\.1:\d+", one.labels.get("endpoint", "127.0.0.1:1")), one
+        assert re.fullmatch(r"127\.0\.0\.1:\d+/0", one.labels.get("store", "127.0.0.1:1/0")), one
 
 
 def test_buckets(samples):

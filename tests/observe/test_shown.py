@@ -96,12 +96,16 @@ def state(prometheus, alert):
     return found["state"]
 
 
-@pytest.mark.parametrize("alert", ["PylonCertificateExpires", "PylonPoolEmpty", "PylonPoolPanic", "PylonPoolDegraded"])
+WRONG = ["PylonCertificateExpires", "PylonPoolEmpty", "PylonPoolPanic", "PylonPoolDegraded", "PylonAuthUnavailable", "PylonLimitStoreAway"]
+RIGHT = ["PylonAbsent", "PylonInstanceDown", "PylonDraining", "PylonReloadFails", "PylonLogDropped", "PylonInstanceStoreAway"]
+
+
+@pytest.mark.parametrize("alert", WRONG)
 def test_what_is_wrong_is_noticed(prometheus, alert):
     wait_until(lambda: state(prometheus, alert) in ("pending", "firing"), 20, alert)
 
 
-@pytest.mark.parametrize("alert", ["PylonAbsent", "PylonInstanceDown", "PylonDraining", "PylonReloadFails", "PylonLogDropped"])
+@pytest.mark.parametrize("alert", RIGHT)
 def test_what_is_right_is_not_alerted_on(prometheus, alert):
     assert state(prometheus, alert) == "inactive"
 
@@ -118,3 +122,31 @@ def test_the_endpoint_that_is_down_is_the_one_that_is_shown(fleet, prometheus):
     assert found == [({"endpoint": down}, [0.0])]
     listed = requests.get(f"http://{fleet.edges[0].admin}/api/upstreams", timeout=10).json()
     assert down in str(listed)
+
+
+def test_of_two_stores_the_one_that_is_away_is_shown(fleet, prometheus):
+    routes = {route["name"]: route for route in fleet.edges[0].config["routes"]}
+    there, gone = (routes[name]["limit"]["redis"]["url"].removeprefix("redis://") + "/0" for name in ("few-of-all", "many"))
+    [query] = [one for one in QUERIES if one.board == "pylon-routes" and one.panel == "Stores of limits that answer"]
+    text = query.with_values({"job": "pylon", "instance": boards.ALL})
+    found = {labels["store"]: numbers[-1] for labels, numbers in prometheus.query(text, instant=False)}
+    assert found == {there: 1.0, gone: 0.0}
+    alert = 'ALERTS{alertname="PylonLimitStoreAway"}'
+    noticed = wait_until(lambda: prometheus.query(alert), 20, alert)
+    assert {labels["store"] for labels, _ in noticed} == {gone}
+
+
+def test_what_limits_and_identity_did_is_shown_by_name(prometheus):
+    def shown(panel):
+        [query] = [one for one in QUERIES if one.board == "pylon-routes" and one.panel == panel]
+        text = query.with_values({"job": "pylon", "instance": boards.ALL, "route": boards.ALL})
+        return [labels for labels, numbers in prometheus.query(text, instant=False) if max(numbers) > 0]
+
+    limits = [{"route": "few", "limit": "window"}, {"route": "few-of-all", "limit": "shared"}]
+    found = [("api_key", "proven"), ("api_key", "wrong"), ("api_key", "absent"), ("forward", "unavailable")]
+    for panel, wanted in {
+        "Refused by limits": limits,
+        "Who asks: what was found out": [{"step": step, "result": result} for step, result in found],
+        "Who asks: could not be found out": [{"step": "forward"}],
+    }.items():
+        wait_until(lambda panel=panel, wanted=wanted: all(one in shown(panel) for one in wanted), 30, panel)
