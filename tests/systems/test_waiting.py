@@ -161,6 +161,19 @@ def test_a_server_that_was_remembered_and_went_is_waited_for_again(start):
         assert waiting.status() == 200
 
 
+@pytest.mark.parametrize("leave", ["shutdown", "close"])
+def test_a_client_whose_body_nobody_has_read_may_leave(start, leave):
+    pylon = edge(start, wait_for="60s")
+    with Peer(pylon.ports["http"]) as peer:
+        head = f"POST /{free_port()}/up HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n"
+        peer.send(head.encode() + b"x" * 20_000)
+        wait_until(lambda: in_flight(pylon) == 1, what="it waits")
+        if leave == "shutdown":
+            peer.socket.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: in_flight(pylon) == 0, 20, "it has left")
+    wait_until(lambda: in_flight(pylon) == 0, 20, "it has left")
+
+
 def test_a_place_on_the_route_is_kept_while_waiting(start):
     pylon, later = edge(start, wait_for="60s", limits={"requests": 1}), Origin("later")
     waiting = Waiting(pylon.ports["http"], f"/{later.port}/x")
