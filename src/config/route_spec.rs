@@ -67,7 +67,8 @@ pub struct RouteSpec {
     /// Wait for a server that does not take connections yet, at most so long (`90s`), or a mapping; only with `dynamic` and
     /// `instance`. When the time is over: 504, or `fallback`.
     pub wait_for: Option<StringOr<WaitSpec>>,
-    /// The pool that requests go to whose `dynamic` or `instance` server cannot be reached, or did not open in time.
+    /// The pool that requests go to whose `dynamic` or `instance` server cannot be reached, or did not open in time, or whose
+    /// `dynamic` target is not allowed.
     pub fallback: Option<String>,
     /// The path towards the upstream, from captures: `/api/{**}`; default: the path as it came. Follows the base path
     /// of the endpoint's URL.

@@ -175,8 +175,8 @@ def auth(user="ann@example.org", days=0, key=KEY):
     return coded(u=user, t=t, x=sign(user + t, key))
 
 
-def sess(i=HERE, c="/ann", days=0, key=KEY):
-    t = moment(days)
+def sess(i=HERE, c="/ann", days=0, key=KEY, t=None):
+    t = t or moment(days)
     return coded(c=c, i=i, t=t, x=sign(c + i + t, key))
 
 
