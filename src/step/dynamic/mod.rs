@@ -183,10 +183,11 @@ impl Dynamic {
             Where::Named(sources) => sources,
             Where::Asked(lookup, key) => {
                 let key = key.render_whole(values).ok_or_else(|| unfit("the key of the look-up is not known"))?;
-                let found = lookup.choose(&key);
-                let candidate = self.candidate(found.as_deref().map(Into::into), arrived, &unfit)?;
-                let target = self.at(candidate, values, arrived, &unfit)?;
-                return Ok(DynamicTarget { doubtful: false, ..target });
+                return lookup.choose(&key, |host| {
+                    let candidate = self.candidate(host.map(Into::into), arrived, &unfit)?;
+                    let target = self.at(candidate, values, arrived, &unfit)?;
+                    Ok(DynamicTarget { doubtful: false, ..target })
+                });
             }
         };
         let mut last = Err(unfit("the host of the target is not known"));
