@@ -293,6 +293,8 @@ pub struct ErrorPageSpec {
     /// A file with the body, UTF-8 of up to 1 MiB, in which the same is filled in; a relative path is relative to the
     /// config file. It is read with the configuration, and anew when it changes.
     pub file: Option<String>,
+    /// Whether Pylon's own page is shown, and the log says so, where the file is not there; default: that is a mistake.
+    pub optional: Flag,
     /// Media type; default `text/html; charset=utf-8`, of a file what its name says.
     #[serde(rename = "type")]
     pub media_type: Option<String>,

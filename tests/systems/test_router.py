@@ -9,7 +9,7 @@ import pytest
 
 from peers import Peer, request
 from processes import BINARY, free_port
-from router import HERE, KEY, THERE, auth, coded, cookies, field, moment, port, sess
+from router import HERE, KEY, THERE, Router, auth, coded, cookies, field, moment, port, sess
 
 LONG = "n" * 50
 
@@ -230,6 +230,10 @@ def test_functions_go_where_the_api_manager_says(router, target, expected, host)
     assert router.leads(target, host=host) == expected
 
 
+def test_functions_go_to_those_that_are_allowed(router):
+    assert {router.leads("/mixed/sum/1", host="api.x") for _ in range(20)} == {"api /mixed/sum/1"}
+
+
 def test_questions_are_few_and_signed_anew(router):
     before = sum(router.api.questions.values())
     assert before >= 1
@@ -269,6 +273,17 @@ def test_an_upstream_that_is_down_shows_the_page(router, people):
     down = people["session"] | {"jp_nb": port("nb", free_port(), session, who)}
     answer = router.ask("/tree", down)
     assert (answer.status, answer.body) == (502, b"<html>timed out</html>")
+
+
+def test_the_page_may_be_missing(tmp_path):
+    router = Router(tmp_path)
+    (tmp_path / "www/timedout.html").unlink()
+    with router:
+        made = cookies(router)
+        made["jp_nb"] = port("nb", free_port(), made["jb_sess"], made["jb_auth"])
+        answer = router.ask("/tree", made)
+        assert answer.status == 502 and answer.body.startswith(b"502 Bad Gateway")
+        assert "timedout.html" in router.tail()
 
 
 def test_refusals_say_nothing_of_what_is_inside(router, people):
