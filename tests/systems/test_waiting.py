@@ -114,6 +114,18 @@ def test_many_share_one_probe_which_ends_with_the_last(start):
         assert len(closing.times) <= last + 1
 
 
+def test_a_server_that_is_slow_to_answer_is_open(start):
+    class Slow(Origin):
+        def answer(self, asked):
+            time.sleep(1.5 if asked.path == "/" else 0)
+            return super().answer(asked)
+
+    pylon = edge(start, wait_for={"time": "20s", "http": "/"})
+    with Slow("slow") as slow, Peer(pylon.ports["http"]) as peer:
+        peer.socket.settimeout(60)
+        assert peer.ask(f"/{slow.port}/x").status == 200
+
+
 def test_time_over(start):
     pylon = edge(start, wait_for="300ms", errors={"504": {"body": "too late", "type": "text/plain"}})
     with Peer(pylon.ports["http"]) as peer:
