@@ -33,10 +33,11 @@ class Page:
         self.driver.get(f"http://{host}:{self.port}{path}")
 
     def text(self, selector="body"):
-        return " ".join(found.text for found in self.driver.find_elements(By.CSS_SELECTOR, selector))
+        script = "return [...document.querySelectorAll(arguments[0])].map(found => found.innerText).join(' ')"
+        return self.driver.execute_script(script, selector)
 
     def click(self, xpath):
-        self.driver.find_element(By.XPATH, xpath).click()
+        wait_until(lambda: self.driver.find_elements(By.XPATH, xpath), 30, f"there is {xpath}")[0].click()
 
     def shows(self, text, selector="body"):
         wait_until(lambda: text in self.text(selector), 30, f"{text!r}, in place of {self.text(selector)!r}")
