@@ -166,6 +166,9 @@ impl Document {
         };
         let secrets: Vec<KeyPath> = self.secrets.iter().filter_map(moved).collect();
         let unexpanded: Vec<KeyPath> = self.unexpanded.iter().filter_map(moved).collect();
+        let filled: Vec<_> =
+            self.filled.iter().filter_map(|(path, names)| Some((moved(path)?, names.clone()))).collect();
+        self.filled.extend(filled);
         self.secrets.extend(secrets);
         self.unexpanded.extend(unexpanded);
         self.omitted.copy(from, to);

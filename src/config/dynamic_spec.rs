@@ -203,7 +203,7 @@ pub enum Enter {
 pub struct WaitSpec {
     /// The longest wait; default 90s.
     pub time: Option<Span>,
-    /// How often the server is tried at most, 1s for each; default: as often as fits into the time.
+    /// How often the server is tried at most, 1s for each of the first two, and then longer; default: as often as fits into the time.
     pub tries: Option<Count>,
     /// Wait until the server answers HTTP on this path, whatever it says but 502, 503 and 504; default: until it takes a
     /// connection. Of https servers a connection is enough.

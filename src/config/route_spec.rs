@@ -67,7 +67,8 @@ pub struct RouteSpec {
     /// Wait for a server that does not take connections yet, at most so long (`90s`), or a mapping; only with `dynamic` and
     /// `instance`. When the time is over: 504, or `fallback`.
     pub wait_for: Option<StringOr<WaitSpec>>,
-    /// The pool that requests go to whose `dynamic` or `instance` server cannot be reached, or did not open in time.
+    /// The pool that requests go to whose `dynamic` or `instance` server cannot be reached, or did not open in time, or whose
+    /// `dynamic` target is not allowed.
     pub fallback: Option<String>,
     /// The path towards the upstream, from captures: `/api/{**}`; default: the path as it came. Follows the base path
     /// of the endpoint's URL.
@@ -292,6 +293,8 @@ pub struct ErrorPageSpec {
     /// A file with the body, UTF-8 of up to 1 MiB, in which the same is filled in; a relative path is relative to the
     /// config file. It is read with the configuration, and anew when it changes.
     pub file: Option<String>,
+    /// Whether Pylon's own page is shown, and the log says so, where the file is not there; default: that is a mistake.
+    pub optional: Flag,
     /// Media type; default `text/html; charset=utf-8`, of a file what its name says.
     #[serde(rename = "type")]
     pub media_type: Option<String>,

@@ -236,8 +236,7 @@ fn portal(name: &'static str, knows_prefix: bool) -> Router {
         .route("/socket", any(echo))
         .route("/api/kernels/{id}/channels", any(echo))
         .route("/terminals/websocket/{id}", any(echo));
-    if knows_prefix { Router::new().nest(&format!("{base}/"), pages.clone()).nest(&base, pages) } else { pages }
-        .fallback(not_found)
+    if knows_prefix { Router::new().nest(&base, pages) } else { pages }.fallback(not_found)
 }
 
 fn show(name: &str, base: &str, headers: &HeaderMap) -> Response {

@@ -21,7 +21,7 @@ mod socket;
 pub mod takeover;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 pub use accept::{Room, bind, connections_limit};
@@ -161,10 +161,15 @@ impl Listeners {
     #[must_use]
     pub fn is_own(&self, address: SocketAddr, local: Option<SocketAddr>) -> bool {
         let ip = address.ip().to_canonical();
-        let here = ip.is_loopback() || ip.is_unspecified() || local.is_some_and(|l| l.ip().to_canonical() == ip);
+        let here = || {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || local.is_some_and(|l| l.ip().to_canonical() == ip)
+                || is_of_this_machine(ip)
+        };
         let own = self.all.iter().map(|listener| listener.address).chain(self.admin);
         own.filter(|own| own.port() == address.port())
-            .any(|own| own.ip().to_canonical() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && here))
+            .any(|own| own.ip().to_canonical() == ip || ip.is_unspecified() || (own.ip().is_unspecified() && here()))
     }
 
     /// The origin under which routes bound to `wanted` listeners are served, for a client that came in through a route
@@ -191,4 +196,14 @@ impl Listeners {
         let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
         Origin { scheme, authority }
     }
+}
+
+/// Whether an address is one of this machine: the kernel goes there from that very address. Nothing is sent.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 1))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }

@@ -112,10 +112,10 @@ impl Outcome {
         !own && !self.is_success()
     }
 
-    /// Whether it says that a server could not be reached, so that another one can stand in for it.
+    /// Whether it says that a server could not or may not be reached, so that another one can stand in for it.
     #[must_use]
     pub fn may_fall_back(self) -> bool {
-        matches!(self, Self::Unresolved | Self::ConnectFailed | Self::ConnectTimeout)
+        matches!(self, Self::Unresolved | Self::AddressRefused | Self::ConnectFailed | Self::ConnectTimeout)
     }
 
     /// Whether it is how an attempt fails, at the upstream or on the way to it.

@@ -13,7 +13,7 @@ use super::{Context, Gateway};
 use crate::lifecycle::Lifecycle;
 use crate::observe::Outcome;
 use crate::snapshot::TargetRule;
-use crate::step::dynamic::DynamicTarget;
+use crate::step::dynamic::{Dynamic, DynamicTarget};
 
 /// The peer of an attempt at a target.
 pub(super) async fn reach(
@@ -77,6 +77,15 @@ async fn address(gateway: &Gateway, target: &DynamicTarget, ctx: &mut Context) -
             Err(fail(ctx, Outcome::AddressRefused, &reason))
         }
     }
+}
+
+/// Whether a name stands for an address that the allow-list has.
+pub(super) async fn may_be_reached(gateway: &Gateway, dynamic: &Dynamic, target: &DynamicTarget) -> bool {
+    let found = gateway.resolver.resolve(&target.host, target.port).await;
+    found.is_ok_and(|found| {
+        let mut addresses = found.addresses().into_iter();
+        addresses.any(|address| dynamic.allow.permits_connection(&target.host, address.ip(), target.port))
+    })
 }
 
 /// A target must not lead back into this process: a request could name it again and again, or its admin port.

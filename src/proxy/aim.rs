@@ -7,6 +7,9 @@ use super::accept::{described, origin_form};
 use super::{Context, Gateway};
 use crate::snapshot::{Action, TargetRule};
 
+/// So many names of one request are looked up.
+const MOST_NAMES: usize = 8;
+
 /// Tells the target of a request.
 pub(super) async fn aim(gateway: &Gateway, session: &Session, ctx: &mut Context) {
     if !ctx.decision.as_ref().is_some_and(crate::snapshot::Decision::is_pending) {
@@ -19,10 +22,18 @@ pub(super) async fn aim(gateway: &Gateway, session: &Session, ctx: &mut Context)
         lookup.ready().await;
     }
     let Some(mut decision) = ctx.decision.take() else { return };
-    with_target(session.req_header(), |target| {
-        let request = described(session.req_header(), target, ctx);
-        decision.aim(&request, ctx.identity(), &|name| gateway.instances.find(name));
-    });
+    for _ in 0..MOST_NAMES {
+        let cookies = with_target(session.req_header(), |target| {
+            let request = described(session.req_header(), target, ctx);
+            decision.aim(&request, ctx.identity(), &|name| gateway.instances.find(name))
+        });
+        let Some((dynamic, target)) = decision.doubtful() else { break };
+        if super::address::may_be_reached(gateway, dynamic, target).await {
+            break;
+        }
+        dynamic.doubt(&target.host);
+        decision.pend(cookies);
+    }
     ctx.decision = Some(decision);
 }
 

@@ -23,6 +23,12 @@ use crate::upstream::{Full, Times, Upstream, Wire, Wish, connect_within};
 /// After this a client may come again to a pool that has no room or no address.
 pub(super) const COME_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a client is looked after that waits, and whose body has not been read.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+
+/// The state of a TCP connection that neither side has ended.
+const ESTABLISHED: u8 = 1;
+
 /// Bodies up to this size are sent in no time.
 const SHORT_BODY: u64 = 64 * 1024;
 
@@ -110,16 +116,26 @@ async fn admit(upstream: &Upstream, session: &mut Session, ctx: &mut Context) ->
     Ok(())
 }
 
-/// Comes when the client leaves while it waits. One that has sent all is watched; over HTTP/1 another one cannot be.
+/// Comes when the client leaves while it waits. Over HTTP/1 the body of one that has sent it stands in the way of watching the
+/// connection: its state is asked for now and then.
 pub(super) async fn gone(session: &mut Session) -> Box<Error> {
     let left = if session.is_body_empty() {
         session.as_downstream_mut().read_body_or_idle(true).await.err()
     } else if let Some(stream) = session.as_downstream_mut().watch_h2_stream_close() {
         stream.await.err()
     } else {
-        std::future::pending().await
+        while is_connected(session) {
+            tokio::time::sleep(LOOK_AFTER).await;
+        }
+        None
     };
     left.unwrap_or_else(|| Error::explain(ErrorType::ConnectionClosed, "while it waited"))
+}
+
+/// Whether the kernel has heard nothing of an end of the client's connection.
+fn is_connected(session: &Session) -> bool {
+    let socket = session.digest().and_then(|digest| digest.socket_digest.as_ref());
+    socket.and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)
 }
 
 pub(super) async fn until(end: Option<tokio::time::Instant>) {

@@ -168,13 +168,22 @@ impl FromStr for AllowEntry {
             Where::Net(bare.parse::<IpNet>().map_err(|_| wrong())?.trunc())
         } else {
             match place.parse().map_err(|_| wrong())? {
-                super::host::HostPattern::Exact(name) => Where::Name(name),
-                super::host::HostPattern::Suffix(suffix) => Where::Suffix(suffix),
+                super::host::HostPattern::Exact(name) if is_name(&name) => Where::Name(name),
+                super::host::HostPattern::Suffix(suffix) if is_name(suffix.trim_start_matches('.')) => {
+                    Where::Suffix(suffix)
+                }
                 _ => return Err(wrong()),
             }
         };
         Ok(Self { place, ports })
     }
+}
+
+/// Whether it is a name that something can have: what ends in a number is an address, or a mistake in one.
+fn is_name(text: &str) -> bool {
+    let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !text.rsplit('.').next().is_none_or(is_number)
 }
 
 /// Splits the ports off: `fd00::/8` has none, `[fd00::]/8:80` has.
@@ -249,10 +258,23 @@ mod tests {
 
     #[test]
     fn entries_print_as_they_are_written() {
-        for text in ["10.0.0.0/8", "10.0.0.0/8:80", "*.a.b:1-9", "node:80", "[fd00::]/8:80"] {
+        for text in ["10.0.0.0/8", "10.0.0.0/8:80", "*.a.b:1-9", "node:80", "node-1_a.b", "[fd00::]/8:80"] {
             assert_eq!(text.parse::<AllowEntry>().unwrap().to_string(), text);
         }
-        for text in ["", "10.0.0.0/33", "a:b", "a:0", "a:9-1", "*", "a b"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "a:b",
+            "a:0",
+            "a:9-1",
+            "*",
+            "a b",
+            "10.0.0.1;10.0.0.2",
+            "10.0.0.1-10.0.0.9",
+            "10.0.0",
+            "*.0.1",
+            "a@b",
+        ] {
             assert!(text.parse::<AllowEntry>().is_err(), "{text}");
         }
     }

@@ -9,7 +9,7 @@ use crate::instance::Instance;
 use crate::route::allow::parse_address;
 use crate::route::asker::Asker;
 use crate::route::template::{Template, Values};
-use crate::step::dynamic::{Cookies, DynamicTarget, TargetRefusal};
+use crate::step::dynamic::{Cookies, Dynamic, DynamicTarget, TargetRefusal};
 use crate::step::identity::Identity;
 use crate::step::instance::InstanceRule;
 
@@ -27,8 +27,17 @@ impl Forward {
                 if dynamic.is_pending() {
                     return Ok(Target::Pending(cookies));
                 }
-                dynamic.target(values, &request.arrived, &cookies).map(Target::Address).map_err(Refusal::from)
+                self.told(dynamic.target(values, &request.arrived, &cookies))
             }
+        }
+    }
+
+    /// The target that a request names, else the fallback.
+    fn told(&self, target: Result<DynamicTarget, TargetRefusal>) -> Result<Target, Refusal> {
+        match (target, &self.fallback) {
+            (Ok(target), _) => Ok(Target::Address(target)),
+            (Err(_), Some(upstream)) => Ok(Target::Pool(Arc::clone(upstream))),
+            (Err(refusal), None) => Err(refusal.into()),
         }
     }
 
@@ -87,23 +96,24 @@ impl Decision {
         matches!(&self.verdict, Verdict::Forward(Forwarding { target: Target::Pending(_), .. }))
     }
 
-    /// Tells the target of a request that was let in, where it was pending.
-    pub fn aim(&mut self, request: &Request<'_>, identity: Option<&Identity>, find: Find<'_>) {
+    /// Tells the target of a request that was let in, where it was pending; gives back the cookies that name it.
+    pub fn aim(&mut self, request: &Request<'_>, identity: Option<&Identity>, find: Find<'_>) -> Cookies {
         let Some((forward, found)) = self.route.as_ref().and_then(|(route, found)| match &route.action {
             Action::Forward(forward) => Some((forward, found)),
             _ => None,
         }) else {
-            return;
+            return Cookies::new();
         };
-        let Verdict::Forward(Forwarding { target: Target::Pending(cookies), .. }) = &self.verdict else { return };
+        let Verdict::Forward(Forwarding { target: Target::Pending(cookies), .. }) = &mut self.verdict else {
+            return Cookies::new();
+        };
+        let cookies = std::mem::take(cookies);
         let asker = identity.map(|identity| identity as &dyn Asker);
         let values = Values { identity: asker, ..self.values(found, request) };
         let target = match &forward.target {
             TargetRule::Pool(upstream) => Ok(Target::Pool(Arc::clone(upstream))),
             TargetRule::Instance(rule) => instance(rule, &values, identity, find).map(Target::Address),
-            TargetRule::Dynamic(dynamic) => {
-                dynamic.target(&values, &request.arrived, cookies).map(Target::Address).map_err(Refusal::from)
-            }
+            TargetRule::Dynamic(dynamic) => forward.told(dynamic.target(&values, &request.arrived, &cookies)),
         };
         self.verdict = match target {
             Ok(target) => {
@@ -112,6 +122,23 @@ impl Decision {
             }
             Err(refusal) => Verdict::Refuse(refusal),
         };
+        cookies
+    }
+
+    /// The target, where it is one of which a look-up can tell whether it may be reached, with what told it.
+    #[must_use]
+    pub fn doubtful(&self) -> Option<(&Dynamic, &DynamicTarget)> {
+        let Verdict::Forward(Forwarding { target: Target::Address(target), .. }) = &self.verdict else { return None };
+        let Action::Forward(forward) = &self.route.as_ref()?.0.action else { return None };
+        match &forward.target {
+            TargetRule::Dynamic(dynamic) if target.doubtful => Some((dynamic, target)),
+            _ => None,
+        }
+    }
+
+    /// Makes the target one that is still to be told, of these cookies.
+    pub fn pend(&mut self, cookies: Cookies) {
+        self.verdict = Verdict::Forward(Forwarding { target: Target::Pending(cookies), path: None });
     }
 
     /// Leads a request to the fallback of its route, where it has one and is not there already; whether that is so.
@@ -155,6 +182,7 @@ fn instance(
         authority: other.map_or_else(|| url.authority().to_owned(), |port| format!("{bare}:{port}")),
         base_path: if other.is_some() { String::new() } else { url.base_path().to_owned() },
         local: false,
+        doubtful: false,
     })
 }
 

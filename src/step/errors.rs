@@ -3,7 +3,7 @@
 //! ```yaml
 //!   errors:
 //!     502: { body: "<h1>{status} {reason}</h1><p>Tell us this number: {request_id}</p>" }
-//!     504: { file: /srv/www/timedout.html, status: 503 }
+//!     504: { file: /srv/www/timedout.html, optional: true, status: 503 }
 //! ```
 //!
 //! Without a page of its own a route answers in the form that the client asks for: JSON, HTML or plain text.
@@ -75,7 +75,8 @@ impl ErrorPages {
         for (status, page) in spec {
             let code = status.as_u16();
             match own(code, page, file) {
-                Ok(own) => {
+                Ok(None) => {}
+                Ok(Some(own)) => {
                     if page.file.is_some() {
                         shared.keep(before, &own.body, || Seen);
                     }
@@ -115,8 +116,8 @@ impl ErrorPages {
     }
 }
 
-/// Checks a page, and reads it.
-fn own(code: u16, spec: &ErrorPageSpec, file: &dyn Fn(&str) -> PathBuf) -> Result<Own, (&'static str, String)> {
+/// Checks a page, and reads it; `None` where it may be missing, and is.
+fn own(code: u16, spec: &ErrorPageSpec, file: &dyn Fn(&str) -> PathBuf) -> Result<Option<Own>, (&'static str, String)> {
     if code < 400 {
         return Err(("", format!("{code} is not an error; write 400 to 599")));
     }
@@ -126,6 +127,10 @@ fn own(code: u16, spec: &ErrorPageSpec, file: &dyn Fn(&str) -> PathBuf) -> Resul
         (Some(body), None) => (body.clone(), None),
         (None, Some(path)) => {
             let path = file(path);
+            if spec.optional.0 && matches!(path.try_exists(), Ok(false)) {
+                tracing::warn!(file = %path.display(), status = code, "the error page is not there; Pylon's own is shown");
+                return Ok(None);
+            }
             (text_of(&path).map_err(|message| ("file", message))?, media_type(&path).to_str().ok().map(str::to_owned))
         }
     };
@@ -138,7 +143,7 @@ fn own(code: u16, spec: &ErrorPageSpec, file: &dyn Fn(&str) -> PathBuf) -> Resul
         Some(status) if status.as_u16() < 200 || matches!(status.as_u16(), 204 | 205 | 304) => {
             Err(("status", format!("{} has no body; write another, such as 503", status.as_u16())))
         }
-        status => Ok(Own { media_type, body, status }),
+        status => Ok(Some(Own { media_type, body, status })),
     }
 }
 
@@ -215,6 +220,8 @@ mod tests {
             ErrorPages::compile(&spec, &|name| at(name), &Shared::default(), None)
         };
         let pages = compile("{ 502: { file: late.html, status: 503 } }").unwrap();
+        let none = compile("{ 502: { file: none.html, optional: true } }").unwrap();
+        assert!(none.page(StatusCode::BAD_GATEWAY, "", "x", "id").body.starts_with("502 Bad Gateway: x"));
         let page = pages.page(StatusCode::BAD_GATEWAY, "", "x", "<id>");
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
@@ -226,6 +233,7 @@ mod tests {
             ("{ file: bytes.html }", "502.file"),
             ("{ file: long.html }", "502.file"),
             ("{ file: '.' }", "502.file"),
+            ("{ file: bytes.html, optional: true }", "502.file"),
             ("{ file: late.html, body: x }", "502.file"),
             ("{ type: text/plain }", "502"),
             ("{ body: x, type: text }", "502"),

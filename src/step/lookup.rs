@@ -146,18 +146,27 @@ impl Lookup {
         let _ = tokio::time::timeout(most, asked.changed()).await;
     }
 
-    /// One of the hosts of a key: of its own, else of the default key, else of the fallback.
-    #[must_use]
-    pub fn choose(&self, key: &str) -> Option<String> {
+    /// What `tell` makes of one of the hosts of a key: of its own, else of the default key, else of the fallback. Where it makes
+    /// nothing of the one that is chosen, the others are asked, and of none if there are none.
+    ///
+    /// # Errors
+    /// Why it makes nothing of any.
+    pub fn choose<T, E>(&self, key: &str, mut tell: impl FnMut(Option<&str>) -> Result<T, E>) -> Result<T, E> {
         let known = self.known.load();
         let of = |key: &str| known.as_ref()?.get(key).filter(|hosts| !hosts.is_empty());
         let hosts = of(key).or_else(|| of(self.default.as_deref()?)).unwrap_or(&self.fallback);
         let at = match self.choose {
-            _ if hosts.is_empty() => return None,
+            _ if hosts.is_empty() => return tell(None),
             Choice::Random => fastrand::usize(..hosts.len()),
             Choice::RoundRobin => self.next.fetch_add(1, Ordering::Relaxed) % hosts.len(),
         };
-        hosts.get(at).cloned()
+        let (before, from) = hosts.split_at(at);
+        let mut told = from.iter().chain(before).map(|host| tell(Some(host)));
+        match told.next() {
+            Some(Err(error)) => told.find_map(Result::ok).ok_or(error),
+            Some(found) => found,
+            None => tell(None),
+        }
     }
 
     async fn ask(&self) -> Result<Known, String> {
@@ -276,16 +285,22 @@ mod tests {
     fn keys_have_hosts_or_those_of_the_default_or_of_the_fallback() {
         let lookup =
             lookup("{ url: 'http://h/', key: '{k}', default: ' all ', fallback: [f], choose: round_robin }").unwrap();
-        assert_eq!(lookup.choose("a").as_deref(), Some("f"));
+        let choose = |key: &str| lookup.choose(key, |host| Ok::<_, ()>(host.map(str::to_owned))).unwrap();
+        assert_eq!(choose("a").as_deref(), Some("f"));
         let body = Bytes::from_static(br#"{"a": ["1", "2"], "b": [], " all ": ["3"]}"#);
         lookup.known.store(Some(Arc::new(read(&body).unwrap())));
-        let mut both = [lookup.choose("a").unwrap(), lookup.choose("a").unwrap()];
+        let mut both = [choose("a").unwrap(), choose("a").unwrap()];
         both.sort();
         assert_eq!(both, ["1", "2"]);
-        assert_eq!(lookup.choose("b").as_deref(), Some("3"));
-        assert_eq!(lookup.choose("c").as_deref(), Some("3"));
+        assert_eq!(choose("b").as_deref(), Some("3"));
+        assert_eq!(choose("c").as_deref(), Some("3"));
+        for _ in 0..4 {
+            let second = |host: Option<&str>| host.filter(|host| *host == "2").map(str::to_owned).ok_or(());
+            assert_eq!(lookup.choose("a", second).as_deref(), Ok("2"));
+        }
+        assert!(lookup.choose("a", |_| Err::<(), _>("none")).is_err());
         lookup.known.store(Some(Arc::default()));
-        assert_eq!(lookup.choose("a").as_deref(), Some("f"));
+        assert_eq!(choose("a").as_deref(), Some("f"));
     }
 
     #[test]

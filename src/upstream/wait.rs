@@ -18,8 +18,9 @@ use crate::config::WaitSpec;
 use crate::config::value::{Count, Span};
 use crate::step::shared::Keep;
 
-/// How long one try may take.
+/// How long the first two tries may take; each two that follow get as much more, up to the most.
 const TRY: Duration = Duration::from_secs(1);
+const MOST_TRY: Duration = Duration::from_secs(10);
 /// The first pause between tries; each next one is half as long again, up to the most.
 const PAUSE: Duration = Duration::from_millis(100);
 const MOST_PAUSE: Duration = Duration::from_secs(1);
@@ -153,9 +154,12 @@ impl Waits {
 
     /// The probe of a server, with others that wait for it, or a new one.
     fn join(self: &Arc<Self>, key: Key) -> Arc<Probe> {
+        // With the last who has a probe goes its place in the map: not while that is locked here.
+        let known;
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(probe) = probes.get(&key).and_then(Weak::upgrade).filter(|probe| !probe.seen.borrow().open) {
-            return probe;
+        known = probes.get(&key).and_then(Weak::upgrade);
+        if let Some(probe) = known.as_ref().filter(|probe| !probe.seen.borrow().open) {
+            return Arc::clone(probe);
         }
         let probe = Arc::new(Probe {
             key: key.clone(),
@@ -183,10 +187,12 @@ fn key(address: SocketAddr, https: bool, patience: &Patience) -> Key {
 
 async fn look_until_open(probe: Weak<Probe>, key: Key) {
     let mut pause = PAUSE;
-    loop {
-        let looked = match tokio::time::timeout(TRY, look(&key)).await {
+    for tries in 0.. {
+        // A server that is slow to answer is open as well: it gets more and more time.
+        let time = TRY.saturating_mul(1 + tries / 2).min(MOST_TRY);
+        let looked = match tokio::time::timeout(time, look(&key)).await {
             Ok(looked) => looked,
-            Err(_) => Err(format!("nothing within {TRY:?}")),
+            Err(_) => Err(format!("nothing within {time:?}")),
         };
         let Some(probe) = probe.upgrade() else { return };
         match looked {
@@ -288,6 +294,27 @@ mod tests {
         assert!(!waits.is_open(address, false, &short));
         waits.forget(address, false, &patience);
         assert!(!waits.is_open(address, false, &patience));
+    }
+
+    #[test]
+    fn the_last_of_a_probe_may_go_while_somebody_comes() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (waits, key) = (Arc::new(Waits::default()), Key { address: "127.0.0.1:1".parse().unwrap(), path: None });
+        let (done, over) = std::sync::mpsc::channel();
+        let _within = runtime.enter();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || {
+            let _within = handle.enter();
+            for _ in 0..20_000 {
+                let probe = waits.join(key.clone());
+                probe.seen.send_modify(|seen| seen.open = true);
+                let goes = std::thread::spawn(move || drop(probe));
+                drop(waits.join(key.clone()));
+                goes.join().unwrap();
+            }
+            done.send(()).unwrap();
+        });
+        over.recv_timeout(Duration::from_secs(60)).expect("nobody waits for a lock that is its own");
     }
 
     #[tokio::test]

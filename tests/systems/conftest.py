@@ -8,7 +8,7 @@ import pytest
 
 sys.dont_write_bytecode = True
 TESTS = pathlib.Path(__file__).parents[1]
-sys.path += [str(TESTS / "clients"), str(TESTS / "records")]
+sys.path += [str(TESTS / name) for name in ("clients", "records", "console")]
 
 from reports import pytest_runtest_makereport  # noqa: E402, F401
 from router import Router  # noqa: E402

@@ -114,7 +114,7 @@ class Router(Program):
         self.api, self.far_api = ApiManager(api), Origin("far api", api, THERE)
         self.notebook, self.files = Origin("notebook"), Origin("files")
         self.far = Origin("far router", self.port, THERE)
-        self.api.hosts = {"here": ["127.0.0.1"], "far": [THERE], "evil": ["127.0.0.3"], " preferred ": [THERE]}
+        self.api.hosts = {"here": ["127.0.0.1"], "far": [THERE], "evil": ["127.0.0.3"], "mixed": ["127.0.0.3", HERE], " preferred ": [THERE]}
         self.origins = [self.manager, self.far_manager, self.api, self.far_api, self.notebook, self.files, self.far]
         self.environment = {
             "PYLON_LISTEN": f"127.0.0.1:{self.port}",
@@ -175,8 +175,8 @@ def auth(user="ann@example.org", days=0, key=KEY):
     return coded(u=user, t=t, x=sign(user + t, key))
 
 
-def sess(i=HERE, c="/ann", days=0, key=KEY):
-    t = moment(days)
+def sess(i=HERE, c="/ann", days=0, key=KEY, t=None):
+    t = t or moment(days)
     return coded(c=c, i=i, t=t, x=sign(c + i + t, key))
 
 

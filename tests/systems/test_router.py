@@ -1,14 +1,22 @@
 """Who passes the router, and where they come out: one table, as the original's own rules decide."""
 
+import base64
+import json
 import subprocess
+import time
 
 import pytest
 
 from peers import Peer, request
 from processes import BINARY, free_port
-from router import HERE, KEY, THERE, auth, coded, cookies, field, moment, port, sess
+from router import HERE, KEY, THERE, Router, auth, coded, cookies, field, moment, port, sess
 
 LONG = "n" * 50
+
+
+def wider(cookie):
+    """A cookie with fields besides those that are signed."""
+    return coded(**json.loads(base64.b64decode(cookie)), more=[1, {"a": None}], other={"b": True}, third=1.5, fourth=None)
 
 
 def table(router):
@@ -33,6 +41,11 @@ def table(router):
         "empty": ok | {"jb_sess": ""},
         "unsigned": ok | {"jb_sess": coded(c="/ann", i=HERE, t=moment())},
         "old": old,
+        "more fields": ok | {name: wider(ok[name]) for name in ("jb_auth", "jb_sess", "jp_file")},
+        "time without a zone": ok | {"jb_sess": sess(t=moment()[:-6])},
+        "old time without a zone": ok | {"jb_sess": sess(t=moment(days=31)[:-6])},
+        "seconds": ok | {"jb_sess": sess(t=str(time.time()))},
+        "no time": ok | {"jb_sess": sess(t="yesterday")},
         "swapped ports": ok | {"jp_nb": ok["jp_file"]},
         "port of a key": ok | {"jp_nb": port("nb", 4200, session, who, key="x")},
         "port that is none": ok | {"jp_nb": port("nb", "4200/x", session, who)},
@@ -47,7 +60,11 @@ def table(router):
         "steered": cookies(router, HERE, iid=THERE),
         "elsewhere": cookies(router, "127.0.0.3", iid="127.0.0.3"),
         "steered elsewhere": cookies(router, HERE, iid="127.0.0.3"),
+        "numbered": cookies(router, "i-0a1b2c.invalid"),
+        "numbered far": cookies(router, "i-0a1b2c.invalid", iid=THERE),
+        "numbered elsewhere": cookies(router, "i-0a1b2c.invalid", iid="127.0.0.3"),
         "iid far": {"jb_iid": THERE},
+        "iid of nothing": {"jb_iid": "nobody.invalid"},
         "iid elsewhere": {"jb_iid": "127.0.0.3"},
         "iid odd": {"jb_iid": "evil/../x"},
         "iid here": {"jb_iid": "127.0.0.1"},
@@ -99,6 +116,12 @@ CASES = [
     ("quoted", "/jci_file/x", "files /x"),
     ("no sign-in", "/jci_file/x", "files /x"),
     ("port as text", "/jci_nb/x", "notebook /x"),
+    ("more fields", "/jci_file/x", "files /x"),
+    ("more fields", "/jboxadmin/x", "manager /jboxadmin/x"),
+    ("time without a zone", "/jboxadmin/x", "manager /jboxadmin/x"),
+    ("old time without a zone", "/jboxadmin/x", 403),
+    ("seconds", "/jboxadmin/x", "manager /jboxadmin/x"),
+    ("no time", "/jboxadmin/x", 403),
     ("session", "/jci_shell/x", 403),
     ("session", f"/jci_{LONG}/x", 403),
     ("session", f"/jci_{LONG}n/x", f"notebook /jci_{LONG}n/x"),
@@ -156,14 +179,22 @@ CASES = [
     ("steered", "/jci_file/a", "files /a"),
     ("steered", "/tree", "notebook /tree"),
     ("steered elsewhere", "/jci_file/a", "files /a"),
-    ("steered elsewhere", "/", 403),
+    ("steered elsewhere", "/", "manager /"),
     ("elsewhere", "/jci_file/a", 403),
     ("elsewhere", "/tree", 403),
     ("elsewhere", "/jboxadmin/x", 403),
-    ("iid elsewhere", "/", 403),
-    ("iid elsewhere", "/jboxauth/x", 403),
     ("iid elsewhere", "/jboxcors/x", 403),
-    ("iid odd", "/", 403),
+    # … but nobody is locked out of a sign-in by a cookie that names a machine which is gone.
+    ("iid elsewhere", "/", "manager /"),
+    ("iid elsewhere", "/jboxauth/x", "manager /jboxauth/x"),
+    ("iid odd", "/", "manager /"),
+    ("iid of nothing", "/", "manager /"),
+    # A session may be signed for a number of a machine, which is no name of it.
+    ("numbered", "/jci_file/a", "files /a"),
+    ("numbered", "/jboxadmin/x", "manager /jboxadmin/x"),
+    ("numbered far", "/jci_file/a", "far router /jci_file/a"),
+    ("numbered far", "/jboxadmin/x", "far manager /jboxadmin/x"),
+    ("numbered elsewhere", "/tree", 403),
 ]
 
 
@@ -197,6 +228,10 @@ def test_where_a_request_comes_out(router, people, who, target, expected):
 @pytest.mark.parametrize("host", ["api.example.org", "API.x:8080"])
 def test_functions_go_where_the_api_manager_says(router, target, expected, host):
     assert router.leads(target, host=host) == expected
+
+
+def test_functions_go_to_those_that_are_allowed(router):
+    assert {router.leads("/mixed/sum/1", host="api.x") for _ in range(20)} == {"api /mixed/sum/1"}
 
 
 def test_questions_are_few_and_signed_anew(router):
@@ -238,6 +273,17 @@ def test_an_upstream_that_is_down_shows_the_page(router, people):
     down = people["session"] | {"jp_nb": port("nb", free_port(), session, who)}
     answer = router.ask("/tree", down)
     assert (answer.status, answer.body) == (502, b"<html>timed out</html>")
+
+
+def test_the_page_may_be_missing(tmp_path):
+    router = Router(tmp_path)
+    (tmp_path / "www/timedout.html").unlink()
+    with router:
+        made = cookies(router)
+        made["jp_nb"] = port("nb", free_port(), made["jb_sess"], made["jb_auth"])
+        answer = router.ask("/tree", made)
+        assert answer.status == 502 and answer.body.startswith(b"502 Bad Gateway")
+        assert "timedout.html" in router.tail()
 
 
 def test_refusals_say_nothing_of_what_is_inside(router, people):

@@ -98,6 +98,28 @@ def test_an_instance_that_is_registered_before_it_opens(start):
     assert [answer.status for answer in answers] == [200]
 
 
+def own_address():
+    """An address of this machine besides loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect(("192.0.2.77", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return one.getsockname()[0]
+
+
+def test_no_address_of_this_machine_leads_back_into_the_process(start):
+    own, port = own_address(), free_port()
+    dynamic = {"host": "{host}", "port": "{port}", "allow": [f"{own}:1024-65535"]}
+    path = {"path": "/{host}:{port:digits}/**", "rewrite": "/{**}"}
+    edge = start(Edge, {"http": {"address": f"0.0.0.0:{port}"}}, routes=[{"name": "r", "dynamic": dynamic} | path])
+    with Origin("beside", host=own) as beside, Peer(port) as peer:
+        assert json.loads(peer.ask(f"/{own}:{beside.port}/x", host="h").body)["name"] == "beside"
+        assert peer.ask(f"/{own}:{port}/{own}:{beside.port}/x", host="h").status == 403
+        assert beside.asked("/x") == 1
+    assert "is an address of this very process" in edge.text()
+
+
 @pytest.fixture
 def authority():
     return trustme.CA()

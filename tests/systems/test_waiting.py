@@ -114,6 +114,18 @@ def test_many_share_one_probe_which_ends_with_the_last(start):
         assert len(closing.times) <= last + 1
 
 
+def test_a_server_that_is_slow_to_answer_is_open(start):
+    class Slow(Origin):
+        def answer(self, asked):
+            time.sleep(1.5 if asked.path == "/" else 0)
+            return super().answer(asked)
+
+    pylon = edge(start, wait_for={"time": "20s", "http": "/"})
+    with Slow("slow") as slow, Peer(pylon.ports["http"]) as peer:
+        peer.socket.settimeout(60)
+        assert peer.ask(f"/{slow.port}/x").status == 200
+
+
 def test_time_over(start):
     pylon = edge(start, wait_for="300ms", errors={"504": {"body": "too late", "type": "text/plain"}})
     with Peer(pylon.ports["http"]) as peer:
@@ -159,6 +171,19 @@ def test_a_server_that_was_remembered_and_went_is_waited_for_again(start):
     wait_until(lambda: in_flight(pylon) == 1, what="it waits")
     with server:
         assert waiting.status() == 200
+
+
+@pytest.mark.parametrize("leave", ["shutdown", "close"])
+def test_a_client_whose_body_nobody_has_read_may_leave(start, leave):
+    pylon = edge(start, wait_for="60s")
+    with Peer(pylon.ports["http"]) as peer:
+        head = f"POST /{free_port()}/up HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n"
+        peer.send(head.encode() + b"x" * 20_000)
+        wait_until(lambda: in_flight(pylon) == 1, what="it waits")
+        if leave == "shutdown":
+            peer.socket.shutdown(socket.SHUT_RDWR)
+            wait_until(lambda: in_flight(pylon) == 0, 20, "it has left")
+    wait_until(lambda: in_flight(pylon) == 0, 20, "it has left")
 
 
 def test_a_place_on_the_route_is_kept_while_waiting(start):

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::doubts::Doubts;
 use super::here::Here;
 use super::{Dynamic, Local, Port, Source, Where};
 use crate::config::value::is_cookie_name;
@@ -50,9 +51,15 @@ impl Dynamic {
             mistakes.push(Mistake::at("host", message));
         }
         match (host, port, allow) {
-            (Some(host), Some(port), Some(allow)) if mistakes.is_empty() => {
-                Ok(Self { host, port, scheme: spec.scheme, local, allow, shown: shown(spec) })
-            }
+            (Some(host), Some(port), Some(allow)) if mistakes.is_empty() => Ok(Self {
+                host,
+                port,
+                scheme: spec.scheme,
+                local,
+                allow,
+                shown: shown(spec),
+                doubts: Doubts::default(),
+            }),
             _ => Err(mistakes),
         }
     }

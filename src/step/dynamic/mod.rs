@@ -20,6 +20,7 @@
 //! Where all that names the target is known before it is known who asks, an address that is not allowed is refused at once.
 
 mod compile;
+mod doubts;
 mod here;
 mod target;
 
@@ -34,6 +35,7 @@ use crate::config::TargetScheme;
 use crate::route::allow::{AllowList, Permission, parse_address};
 use crate::route::template::{Template, Values};
 pub use compile::DynamicScope;
+use doubts::Doubts;
 use here::Here;
 pub use target::{Arrived, Cookies, DynamicTarget, TargetRefusal};
 
@@ -47,12 +49,13 @@ pub struct Dynamic {
     /// What it may reach.
     pub allow: AllowList,
     shown: String,
+    doubts: Doubts,
 }
 
 /// What tells the host.
 #[derive(Debug)]
 enum Where {
-    /// Of these the first that may be reached, else the last.
+    /// Of these the first that may be reached, else the last. A name that only its address can tell of is looked up for that.
     Named(Vec<Source>),
     /// A service, asked for this key.
     Asked(Arc<Lookup>, Template),
@@ -100,14 +103,15 @@ impl Dynamic {
         }
     }
 
-    /// Whether the target is known only when it is known who asks, or what a service says.
+    /// Whether the target is known only when it is known who asks, or what a service or a look-up of names says.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         let asks = |port: &Port| matches!(port, Port::Template(template) if template.asks_who());
         let host = match &self.host {
             Where::Asked(..) => true,
             Where::Named(sources) => {
-                sources.iter().any(|source| matches!(source, Source::Template(template) if template.asks_who()))
+                sources.len() > 1
+                    || sources.iter().any(|source| matches!(source, Source::Template(template) if template.asks_who()))
             }
         };
         host || asks(&self.port) || self.local.as_ref().is_some_and(|local| asks(&local.port))
@@ -157,6 +161,12 @@ impl Dynamic {
         names.map(|name| cookie(headers, name).map(str::to_owned)).collect()
     }
 
+    /// A name that is [`DynamicTarget::doubtful`] was looked up, and stands for nothing that may be reached: requests that
+    /// name another host go there for a while.
+    pub fn doubt(&self, host: &str) {
+        self.doubts.add(host);
+    }
+
     /// The target of a request.
     ///
     /// # Errors
@@ -173,13 +183,15 @@ impl Dynamic {
             Where::Named(sources) => sources,
             Where::Asked(lookup, key) => {
                 let key = key.render_whole(values).ok_or_else(|| unfit("the key of the look-up is not known"))?;
-                let found = lookup.choose(&key);
-                let candidate = self.candidate(found.as_deref().map(Into::into), arrived, &unfit)?;
-                return self.at(candidate, values, arrived, &unfit);
+                return lookup.choose(&key, |host| {
+                    let candidate = self.candidate(host.map(Into::into), arrived, &unfit)?;
+                    let target = self.at(candidate, values, arrived, &unfit)?;
+                    Ok(DynamicTarget { doubtful: false, ..target })
+                });
             }
         };
         let mut last = Err(unfit("the host of the target is not known"));
-        for source in sources {
+        for (index, source) in sources.iter().enumerate() {
             let host: Option<Cow<'_, str>> = match source {
                 Source::Cookie(index, _) => cookies.get(*index).and_then(Option::as_deref).map(Into::into),
                 Source::Template(template) => template.render_whole(values).map(Into::into),
@@ -187,6 +199,14 @@ impl Dynamic {
             let named = host.as_deref().is_some_and(|host| !host.is_empty());
             last =
                 self.candidate(host, arrived, &unfit).and_then(|candidate| self.at(candidate, values, arrived, &unfit));
+            let is_last = index + 1 == sources.len();
+            match &mut last {
+                Ok(target) if target.doubtful && is_last => target.doubtful = false,
+                Ok(target) if target.doubtful && self.doubts.has(&target.host) => {
+                    last = Err(TargetRefusal::NotAllowed { entry: std::mem::take(&mut target.authority) });
+                }
+                _ => {}
+            }
             if named && last.is_ok() {
                 break;
             }
@@ -239,7 +259,8 @@ impl Dynamic {
         let port = if number == 0 { default } else { number };
         let bracketed = matches!(address, Some(IpAddr::V6(_))) && !host.starts_with('[');
         let shown = if bracketed { Cow::from(format!("[{host}]")) } else { Cow::from(&*host) };
-        if self.allow.permits(&host, port) == Permission::Refused {
+        let permission = self.allow.permits(&host, port);
+        if permission == Permission::Refused {
             return Err(TargetRefusal::NotAllowed { entry: format!("{shown}:{port}") });
         }
         let authority = if number == 0 { shown.into_owned() } else { format!("{shown}:{number}") };
@@ -250,6 +271,7 @@ impl Dynamic {
             authority,
             base_path: String::new(),
             local: here,
+            doubtful: permission == Permission::AskAddress,
             host: host.into_owned(),
         })
     }

@@ -33,6 +33,8 @@ pub struct DynamicTarget {
     pub base_path: String,
     /// Whether it stands for this machine.
     pub local: bool,
+    /// Whether it is a name of which only a look-up can tell whether it may be reached, and the request names another host.
+    pub doubtful: bool,
 }
 
 /// Why a request has no target.

@@ -5,13 +5,15 @@ use std::fmt;
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, Encoding, HEXLOWER, HEXLOWER_PERMISSIVE};
 use percent_encoding::percent_decode_str;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config::CookieSignature;
 
+/// How many characters a date has, to the second.
+const DATE: usize = "2016-01-01T00:00:00".len();
 /// The most fields that are read.
 const MOST: usize = 64;
 
@@ -55,7 +57,7 @@ impl Format {
         match self {
             Self::Json { url } => {
                 let bytes = decode_base64(*url, value).ok_or("is not base64")?;
-                serde_json::from_slice(&bytes).map_err(|_| "is not a JSON object of single values, each once")
+                serde_json::from_slice(&bytes).map_err(|_| "is not a JSON object of values, each once")
             }
             Self::Plain { fields, separator, percent } => {
                 let value = if *percent {
@@ -110,11 +112,11 @@ impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Single;
 
-        impl Visitor<'_> for Single {
+        impl<'de> Visitor<'de> for Single {
             type Value = Scalar;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a single value")
+                f.write_str("a value")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -139,6 +141,17 @@ impl<'de> Deserialize<'de> for Scalar {
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+                Ok(Scalar(None))
+            }
+
+            // Fields that are not signed may hold anything.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar(None))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Scalar(None))
             }
         }
@@ -177,10 +190,21 @@ pub(super) fn encode_signature(form: CookieSignature, bytes: &[u8]) -> String {
 }
 
 /// A time in seconds of Unix time. Each time is written in one way only, as far as digits at its beginning go, so that none
-/// of them can be taken from, or given to, a value that stands before it.
+/// of them can be taken from, or given to, a value that stands before it. A date without a zone is one of UTC.
 pub(super) fn moment(text: &str) -> Option<u64> {
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().ok().filter(|_| !text.starts_with('0'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if is_number(whole) {
+        return whole.parse().ok().filter(|_| !whole.starts_with('0') && is_number(fraction));
     }
-    OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
+    let zone = text.get(DATE..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let text: Cow<'_, str> = match zone.as_bytes() {
+        [] => format!("{text}Z").into(),
+        [b'+' | b'-', digits @ ..] if digits.len() == 4 => {
+            let (hours, minutes) = text.split_at_checked(text.len() - 2)?;
+            format!("{hours}:{minutes}").into()
+        }
+        _ => text.into(),
+    };
+    OffsetDateTime::parse(&text, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
 }
