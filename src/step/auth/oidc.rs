@@ -149,9 +149,10 @@ impl Desk {
         Here { public_url, scheme, host: asking.host, is_https, cookies: &self.cookies[usize::from(is_https)] }
     }
 
-    /// What a session is encrypted for, so that it cannot stand for anything else.
+    /// What a session is encrypted for, so that it cannot stand for anything else: one of another provider, where a client
+    /// may have the same name.
     fn purpose(&self, here: &Here<'_>) -> String {
-        format!("session {} {}", here.cookies.session(), self.provider.client_id)
+        format!("session {} {} {}", here.cookies.session(), self.provider.issuer, self.provider.client_id)
     }
 
     /// The session of a request, as its cookie has it.

@@ -455,6 +455,57 @@ async fn a_provider_that_refuses_ends_a_session_and_one_that_is_away_suspends_it
 }
 
 #[tokio::test]
+async fn what_one_instance_is_refused_another_may_have_renewed() {
+    let mut stage = Stage::new("").await;
+    stage.sign_in("/").await;
+    stage.now += Duration::from_secs(80);
+    stage.issuer.answer("/token", 400, &json!({"error": "invalid_grant"}));
+    assert!(stage.passes().await, "it has not expired");
+    let other = Stage::oidc(&stage.issuer, &stage.keys, "", &Shared::default());
+    stage.give(&stage.id_token(&stage.claims("")));
+    let Finding::Proven(proof) = other.identify(&stage.asked("/", &[]).asking()).await else { panic!("renewed") };
+    stage.keep(&proof.response);
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("its tokens are newer than those refused") };
+    stage.keep(&proof.response);
+    // What was refused once is not asked for again.
+    let asked = stage.issuer.asked("/token");
+    stage.issuer.answer("/token", 400, &json!({"error": "invalid_grant"}));
+    stage.now += Duration::from_secs(101);
+    for _ in 0..3 {
+        assert!(matches!(stage.find("/").await, Finding::Wrong(_)));
+    }
+    assert_eq!(stage.issuer.asked("/token"), asked + 1);
+}
+
+#[tokio::test]
+async fn what_is_not_told_any_more_does_not_hold_any_more() {
+    let mut stage = Stage::new("").await;
+    let url = |path: &str| format!("{}{path}", stage.issuer.url);
+    let description = json!({
+        "issuer": stage.issuer.url, "jwks_uri": url("/k"), "authorization_endpoint": url("/authorize"),
+        "token_endpoint": url("/token"), "userinfo_endpoint": url("/me"),
+    });
+    stage.issuer.answer("/.well-known/openid-configuration", 200, &description);
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann", "role": "boss", "groups": ["staff"]}));
+    stage.sign_in("/").await;
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("signed in") };
+    assert_eq!(proof.identity.claim_text("role").as_deref(), Some("boss"));
+    // The new ID token does not have the groups, which are told beside it as they were.
+    let mut claims = stage.claims("");
+    claims.as_object_mut().unwrap().remove("groups");
+    stage.give(&stage.id_token(&claims));
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("renewed") };
+    assert_eq!(proof.identity.groups, ["staff"]);
+    stage.keep(&proof.response);
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann"}));
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("renewed") };
+    assert_eq!((proof.identity.claim("role"), proof.identity.groups.len()), (None, 0));
+}
+
+#[tokio::test]
 async fn a_session_ends_here_and_at_the_provider() {
     let mut stage = Stage::new("after_logout: /bye").await;
     stage.sign_in("/").await;
