@@ -36,7 +36,7 @@ pub struct RequireSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityHeaderSpec {
     /// A template with `{user}`, `{name}`, `{mail}`, `{groups}` (separated by commas) and `{claim:NAME}`. The header is
-    /// left out where one of them is not known.
+    /// left out where one of them is not known, or begins or ends with a blank.
     pub value: Option<String>,
     /// What is written for each group, with `{group}`: `CN={group},OU=groups`. A group whose name holds the separator, or a
     /// `,` or `=` and the like that stands around it, is left out: it could pass for another.

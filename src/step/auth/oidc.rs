@@ -208,7 +208,6 @@ impl Desk {
     /// Lets a session pass, and tells the browser of it where it has to know.
     fn pass(&self, asking: &Asking<'_>, here: &Here<'_>, opened: &Opened, changed: bool) -> Finding {
         let mut proof = Proof::of(Arc::clone(&opened.identity));
-        proof.hide_cookie = Some(Arc::clone(&here.cookies.hidden));
         let now = seconds(asking.now);
         if changed || self.lifetimes.is_due(&opened.session, now) {
             let seen = Session { seen: now, ..opened.session.clone() };
@@ -262,6 +261,12 @@ impl SignIn {
     #[must_use]
     pub fn paths(&self) -> [&str; 2] {
         [&self.desk.redirect_path, &self.desk.logout_path]
+    }
+
+    /// The names of its sessions. With what follows them behind a dot, they are for no upstream.
+    #[must_use]
+    pub fn cookies(&self) -> [&str; 2] {
+        self.desk.cookies.each_ref().map(Cookies::session)
     }
 
     /// Whether both are of the same settings.

@@ -160,7 +160,7 @@ async fn a_sign_in_leads_back_to_the_page_and_proves_who_asks() {
     let Finding::Proven(proof) = stage.find("/a/b").await else { panic!("signed in") };
     assert_eq!((proof.identity.user.as_str(), proof.identity.by), ("ann", "oidc"));
     assert_eq!(proof.identity.groups, ["staff"]);
-    assert_eq!(proof.hide_cookie.as_deref(), Some("__Host-pylon-session*"));
+    assert_eq!(stage.oidc.sign_in().cookies(), ["pylon-session", "__Host-pylon-session"]);
     assert!(proof.response.is_empty());
     // What came once does not come again.
     let again = stage.answer(&format!("/oauth2/callback?code=c&state={}", sent["state"])).await;
