@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::{Headers, Mistake};
-use crate::config::{IdentityHeaderSpec, KeyPath, RequireSpec};
+use crate::config::{IdentityHeaderSpec, KeyPath, OneOrMany, RequireSpec};
 use crate::route::asker::{Asker, Who};
 use crate::route::template::{Template, Values, Vocabulary};
 
@@ -114,14 +114,29 @@ pub struct Require {
 }
 
 impl Require {
-    /// Takes the step over; nothing in it can be wrong.
-    #[must_use]
-    pub fn compile(spec: &RequireSpec) -> Self {
-        Self {
-            users: spec.users.iter().cloned().collect(),
-            groups: spec.groups.iter().cloned().collect(),
-            claims: spec.claims.iter().map(|(name, wanted)| (name.clone(), wanted.iter().cloned().collect())).collect(),
-        }
+    /// Checks the step. A list that is there has something in it: one that came to be empty, as of a variable that is not
+    /// set, must not let everybody pass.
+    ///
+    /// # Errors
+    /// All mistakes, each below the key.
+    pub fn compile(spec: &RequireSpec) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut check = |at: KeyPath, list: &OneOrMany<String>, may_be_empty: bool| -> Vec<String> {
+            if list.is_empty() || (!may_be_empty && list.iter().any(String::is_empty)) {
+                mistakes.push(Mistake::new(at, "there is an empty name, or none at all; write one, or leave it out"));
+            }
+            list.to_vec()
+        };
+        let mut names = |key: &str, list: &Option<OneOrMany<String>>| {
+            list.as_ref().map(|list| check(KeyPath::root().then(key), list, false)).unwrap_or_default()
+        };
+        let (users, groups) = (names("users", &spec.users), names("groups", &spec.groups));
+        let claims = spec.claims.iter().map(|(name, wanted)| {
+            let at = KeyPath::root().then("claims").then(name.as_str());
+            (name.clone(), check(at, wanted, true))
+        });
+        let claims = claims.collect();
+        if mistakes.is_empty() { Ok(Self { users, groups, claims }) } else { Err(mistakes) }
     }
 
     /// Whether somebody may pass.
@@ -262,7 +277,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_required_must_hold() {
-        let spec = |text: &str| Require::compile(&serde_yaml::from_str(text).unwrap());
+        let spec = |text: &str| Require::compile(&serde_yaml::from_str(text).unwrap()).unwrap();
         for good in ["{}", "groups: dev", "users: [bob, ann]", "claims: { realm.roles: [b, c], n: '7' }"] {
             assert_eq!(spec(good).check(&somebody()), Ok(()), "{good}");
         }
