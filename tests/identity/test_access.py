@@ -49,3 +49,23 @@ def test_nobody_takes_the_address_of_a_trusted_proxy(tmp_path):
             told = gated.told("/open/x", line, source=proxy)
             assert told["x-real-ip"] == ["203.0.113.5"]
             assert told["x-forwarded-for"][0].endswith(f"203.0.113.5, {proxy}")
+
+
+def test_secrets_of_services_are_in_no_log(tmp_path):
+    secret = "hidden-hidden-hidden-hidden-hidden"
+    routes = {
+        "/forward/**": {"auth": {"forward": {"url": f"http://127.0.0.1:9/check?token={secret}"}}},
+        "/jwt/**": {"auth": {"jwt": {"jwks": f"http://127.0.0.1:9/keys?apikey={secret}"}}},
+    }
+    with Gated(tmp_path, routes) as gated:
+        for target in ("/forward/x", "/jwt/x"):
+            assert gated.ask(target, "Authorization: Bearer x.y.z").status == 503
+
+        def recorded():
+            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/requests", timeout=10) as answer:
+                return answer.read().decode()
+
+        wait_until(lambda: "http://127.0.0.1:9/check?token=***" in recorded(), what="it is recorded")
+        assert secret not in recorded()
+        wait_until(lambda: "http://127.0.0.1:9/keys?apikey=***" in gated.edge.text(), what="it is logged")
+        assert secret not in gated.edge.text()

@@ -209,6 +209,18 @@ impl Gate {
         })
     }
 
+    /// Parameters of queries that prove who asks: what they hold is for no log.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.ways.iter().flat_map(|(way, _)| {
+            let (of_key, of_token) = match way {
+                Way::ApiKey(way) => (way.parameter(), None),
+                Way::Jwt(way) => (None, Some(way.parameters())),
+                _ => (None, None),
+            };
+            of_key.into_iter().chain(of_token.into_iter().flatten())
+        })
+    }
+
     /// The ways that have paths of their own, whatever paths routes have.
     pub fn sign_ins(&self) -> impl Iterator<Item = SignIn> {
         self.ways.iter().filter_map(|(way, _)| match way {
