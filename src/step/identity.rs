@@ -139,6 +139,15 @@ impl Require {
         if mistakes.is_empty() { Ok(Self { users, groups, claims }) } else { Err(mistakes) }
     }
 
+    /// What is required, in words.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        let of = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(" or ")));
+        let lists = [of("the user", &self.users), of("the group", &self.groups)];
+        let claims = self.claims.iter().map(|(name, wanted)| of(&format!("the claim {name}"), wanted));
+        lists.into_iter().chain(claims).flatten().collect()
+    }
+
     /// Whether somebody may pass.
     ///
     /// # Errors
@@ -167,6 +176,8 @@ impl Require {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
     headers: Vec<(HeaderName, Told)>,
+    /// What is told under each name, as it is written.
+    texts: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,8 +196,9 @@ impl IdentityHeaders {
         spec: impl Iterator<Item = (&'s crate::config::value::HeaderName, &'s IdentityHeaderSpec)>,
         vocabulary: &Vocabulary<'_>,
     ) -> Result<Self, Vec<Mistake>> {
-        let (mut headers, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut headers, mut texts, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, spec) in spec {
+            texts.extend(spec.value.iter().chain(&spec.each_group).cloned());
             let at = KeyPath::root().then(name.to_string());
             if super::headers::is_of_the_message(name.get()) {
                 mistakes.push(Mistake::new(at, format!("`{name}` cannot tell who asks; choose another name")));
@@ -197,7 +209,12 @@ impl IdentityHeaders {
                 Err((key, message)) => mistakes.push(Mistake::new(at.then(key), message)),
             }
         }
-        if mistakes.is_empty() { Ok(Self { headers }) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self { headers, texts }) } else { Err(mistakes) }
+    }
+
+    /// What is told under which name, for people.
+    pub fn told(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
+        self.names().zip(self.texts.iter().map(String::as_str))
     }
 
     /// The names, under which nothing that a client sends may pass.

@@ -51,6 +51,57 @@ def test_nobody_takes_the_address_of_a_trusted_proxy(tmp_path):
             assert told["x-forwarded-for"][0].endswith(f"203.0.113.5, {proxy}")
 
 
+def test_what_is_asked_is_explained_without_secrets(tmp_path):
+    (tmp_path / "users").write_text("")
+    secret = "a-secret-that-nobody-may-see-at-all"
+    cookies = {"name": "sess", "fields": ["user", "sig"], "signed": "user", "signature": "sig"}
+    told = {"X-User": "{user}", "X-Groups": {"each_group": "CN={group}", "separator": ";"}}
+    route = {
+        "auth": [
+            {"jwt": {"issuer": "https://id.test", "audience": "pylon", "secret": secret, "from": ["bearer", "cookie.t"]}},
+            {"basic": {"file": "users", "realm": "the lab"}},
+            {"signed_cookie": {"secret": secret, "cookies": cookies, "user": "{sess.user}"}},
+            {"forward": {"url": "http://127.0.0.1:9/check?token=hidden"}},
+            {"trusted_headers": {"from": ["10.0.0.5", "10.0.0.6"]}},
+        ],
+        "require": {"groups": ["staff", "admins"], "claims": {"level": "3"}},
+        "identity": told,
+    }
+    with Gated(tmp_path, {"/in/**": route, "/open/**": {}}) as gated:
+        def ask(path):
+            url = urllib.parse.quote(f"http://site{path}")
+            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/explain?url={url}", timeout=10) as answer:
+                return answer.read().decode()
+
+        done = subprocess.run(
+            [BINARY, "explain", "-c", gated.edge.file, "GET", "http://site/in/x"], capture_output=True, text=True, timeout=60
+        )
+        assert json.loads(ask("/open/x"))["auth"] is None
+        text, explained = done.stdout, ask("/in/x")
+        # What is told is what happens.
+        refused = gated.ask("/in/x", "Authorization: Bearer x")
+    assert secret not in text + explained and "hidden" not in text + explained
+    auth = json.loads(explained)["auth"]
+    assert auth["ways"] == [
+        {"way": "jwt", "about": "tokens (bearer, cookie.t) of https://id.test for pylon, by a secret"},
+        {"way": "basic", "about": "user names and passwords of the file users"},
+        {"way": "signed_cookie", "about": "the cookies sess, signed with a secret"},
+        {"way": "forward", "about": "what http://127.0.0.1:9/check?token=*** says; its refusals and redirects go to the client"},
+        {"way": "trusted_headers", "about": "the header REMOTE_USER and others, from 10.0.0.5, 10.0.0.6 alone"},
+    ]
+    assert auth["require"] == ["the group staff or admins", "the claim level 3"]
+    assert [[name.lower(), text] for name, text in auth["tells"]] == [["x-groups", "CN={group}"], ["x-user", "{user}"]]
+    assert auth["others"] == {"status": 401, "challenges": ['Bearer realm="pylon"', 'Basic realm="the lab", charset="UTF-8"']}
+    assert refused.status == 401
+    for line in [
+        "auth      jwt: tokens (bearer, cookie.t)",
+        "          required: the group staff or admins",
+        "          upstream is told x-user: {user}",
+        "          others get 401 Unauthorized, Bearer realm=",
+    ]:
+        assert line in text, text
+
+
 def test_secrets_of_services_are_in_no_log(tmp_path):
     secret = "hidden-hidden-hidden-hidden-hidden"
     routes = {

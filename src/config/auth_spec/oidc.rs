@@ -61,7 +61,8 @@ pub struct OidcSessionSpec {
     /// encrypts, all decrypt. A fleet shares the file: a new key is put behind the others, and to the front when all
     /// instances have it.
     pub keys: String,
-    /// The name of the cookie; default `__Host-pylon-session`, and `pylon-session` where browsers come over http.
+    /// The name of the cookie; default `__Host-pylon-session`, and `pylon-session` where browsers come over http. One that
+    /// does not begin with `__Host-` can be set by other hosts of the domain too.
     pub cookie: Option<String>,
     /// How long a session lasts without a request, 1m at least; default 1h.
     pub idle: Option<Span>,

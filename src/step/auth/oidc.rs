@@ -280,7 +280,8 @@ impl SignIn {
     pub fn gate(&self, metrics: &Metrics) -> Gate {
         let way = Way::Oidc(Oidc { desk: Arc::clone(&self.desk) });
         let metrics = metrics.auth(way.key());
-        Gate { ways: vec![(way, metrics)], require: Require::default() }
+        let about = vec![format!("the way back from {}, and the end of sessions", self.desk.provider.issuer)];
+        Gate { ways: vec![(way, metrics)], require: Require::default(), about }
     }
 }
 
