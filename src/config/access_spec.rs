@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::read::OneOrMany;
+use super::read::{OneOrMany, present};
 use super::spec::CidrList;
 
 /// Which client addresses may pass. The address is that of the client, as trusted proxies before Pylon tell it.
@@ -14,9 +14,11 @@ use super::spec::CidrList;
 #[serde(deny_unknown_fields, default)]
 pub struct AccessSpec {
     /// Networks that may pass; default: all that are not denied.
-    pub allow: OneOrMany<CidrList>,
+    #[serde(deserialize_with = "present")]
+    pub allow: Option<OneOrMany<CidrList>>,
     /// Networks that may not, even where they are allowed.
-    pub deny: OneOrMany<CidrList>,
+    #[serde(deserialize_with = "present")]
+    pub deny: Option<OneOrMany<CidrList>>,
 }
 
 /// Who may pass of those that proved who they are. Each key that is there must hold.
@@ -24,9 +26,11 @@ pub struct AccessSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct RequireSpec {
     /// Users; one of them.
-    pub users: OneOrMany<String>,
+    #[serde(deserialize_with = "present")]
+    pub users: Option<OneOrMany<String>>,
     /// Groups; one of them is enough.
-    pub groups: OneOrMany<String>,
+    #[serde(deserialize_with = "present")]
+    pub groups: Option<OneOrMany<String>>,
     /// Claims: name → the value, or the values of which it has one. A claim that is a list fits by one of its items.
     pub claims: BTreeMap<String, OneOrMany<String>>,
 }
@@ -36,7 +40,7 @@ pub struct RequireSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityHeaderSpec {
     /// A template with `{user}`, `{name}`, `{mail}`, `{groups}` (separated by commas) and `{claim:NAME}`. The header is
-    /// left out where one of them is not known.
+    /// left out where one of them is not known, or begins or ends with a blank.
     pub value: Option<String>,
     /// What is written for each group, with `{group}`: `CN={group},OU=groups`. A group whose name holds the separator, or a
     /// `,` or `=` and the like that stands around it, is left out: it could pass for another.

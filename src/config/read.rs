@@ -29,7 +29,7 @@ use error::{Error, Kind};
 
 pub use explain::nearest;
 pub use list_or::{FromList, ListOr};
-pub use shape::{OneOrMany, StringOr, string_or_struct, string_or_struct_list};
+pub use shape::{OneOrMany, StringOr, present, string_or_struct, string_or_struct_list};
 
 /// How often reading starts again before it gives up on a document.
 const MAX_ROUNDS: usize = 500;

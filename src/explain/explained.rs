@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::entry::Entry;
 use crate::config::Loaded;
 use crate::route::{Match, PathPattern};
 use crate::snapshot::{
@@ -26,6 +27,8 @@ pub struct Explained {
     /// The route that won, and its pattern.
     route: Option<(String, String)>,
     captures: Vec<(String, String)>,
+    /// Who may pass, where that is asked.
+    entry: Option<Entry>,
     told: Told,
     others: Vec<(String, String)>,
 }
@@ -79,6 +82,7 @@ impl Explained {
             path: decision.path.clone(),
             route,
             captures: captures(&decision, request),
+            entry: decision.route.as_ref().and_then(|(route, _)| Entry::of(route)),
             told: told(&decision, request, client),
             others: losers(snapshot, &decision, request),
         }
@@ -90,6 +94,7 @@ impl Explained {
         for (_, text) in self.captures.iter_mut().chain(&mut self.others) {
             hide(text);
         }
+        self.entry.iter_mut().flat_map(Entry::texts).for_each(hide);
         match &mut self.told {
             Told::Refused { detail, .. } => hide(detail),
             Told::Redirected { location, .. } => hide(location),
@@ -121,6 +126,7 @@ impl Explained {
                 let _ = writeln!(out, "          {name} = {value}");
             }
         }
+        self.entry.iter().for_each(|entry| entry.push(&mut out));
         self.push_told(&mut out);
         out.push_str("other routes\n");
         for (name, why) in &self.others {
@@ -173,6 +179,7 @@ impl Explained {
             "listener": self.listener,
             "route": self.route.as_ref().map(|(name, _)| name),
             "captures": captures,
+            "auth": self.entry.as_ref().map(Entry::json),
             "verdict": verdict,
             "others": self.others.iter().map(|(route, why)| json!({ "route": route, "why": why })).collect::<Vec<_>>(),
         })

@@ -1,6 +1,7 @@
 //! Which route a request takes and why, from the same function that decides on the data path: for the command line and the
 //! admin port.
 
+mod entry;
 mod explained;
 
 use std::net::IpAddr;

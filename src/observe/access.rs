@@ -126,6 +126,7 @@ mod tests {
                 steps: vec![],
                 upstream: Some("u".into()),
                 logged: None,
+                secrets: Vec::new(),
             })),
             generation: 1,
             attempts: [attempt].into(),

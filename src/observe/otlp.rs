@@ -184,7 +184,7 @@ fn spans(record: &Record, secrets: &[String]) -> Vec<Value> {
         text("pylon.outcome", record.outcome.as_str()),
     ];
     attributes.extend(route.map(|route| text("http.route", &route.name)));
-    let query = record.target.split_once('?').map(|(_, query)| redact::query(query, secrets));
+    let query = record.query(secrets);
     attributes.extend(query.map(|query| text("url.query", &query)));
     attributes.extend(record.reason.as_deref().map(|reason| text("pylon.reason", reason)));
     let mut span = json!({

@@ -23,6 +23,8 @@ pub struct RouteInfo {
     pub upstream: Option<String>,
     /// Which of its requests are in the access log; `None`: as the log itself has it.
     pub logged: Option<Logged>,
+    /// Parameters of queries that prove who asks, in lower case.
+    pub secrets: Vec<String>,
 }
 
 /// Which requests of a route are in the access log.
@@ -171,7 +173,12 @@ impl Record {
     /// The query, with secrets blotted out.
     #[must_use]
     pub fn query(&self, secrets: &[String]) -> Option<std::borrow::Cow<'_, str>> {
-        self.target.split_once('?').map(|(_, query)| redact::query(query, secrets))
+        let (_, query) = self.target.split_once('?')?;
+        let query = redact::query(query, secrets);
+        match &self.route {
+            Some(route) if !route.secrets.is_empty() => Some(redact::query(&query, &route.secrets).into_owned().into()),
+            _ => Some(query),
+        }
     }
 
     /// The last attempt.

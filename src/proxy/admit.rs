@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::{COOKIE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -14,9 +14,9 @@ use super::finish::{refuse_with, write_answer};
 use crate::observe::Outcome;
 use crate::route::template::Values;
 use crate::snapshot::Route;
-use crate::step::Headers;
 use crate::step::auth::{Asking, Captures, Denial, Proof, Reply};
 use crate::step::limit::Exceeded;
+use crate::step::{Headers, cookies};
 
 /// What a route's pattern captured, by name.
 #[derive(Debug)]
@@ -136,19 +136,8 @@ fn hide(request: &mut dyn Headers, proof: &Proof) {
 
 /// Takes a cookie out of a request; all whose names begin so, where the name ends in `*`.
 fn hide_cookie(request: &mut dyn Headers, hidden: &str) {
-    let is_hidden = |pair: &&str| {
-        let name = pair.split_once('=').map_or(*pair, |(name, _)| name).trim();
-        hidden.strip_suffix('*').map_or(name == hidden, |begin| name.starts_with(begin))
-    };
-    let kept: Vec<String> = {
-        let lines = request.map().get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).map(str::trim);
-        pairs.filter(|pair| !pair.is_empty() && !is_hidden(pair)).map(str::to_owned).collect()
-    };
-    request.remove(&COOKIE);
-    if !kept.is_empty() {
-        request.set_text(&COOKIE, &kept.join("; "));
-    }
+    let hidden = hidden.as_bytes();
+    cookies::hide(request, |name| hidden.strip_suffix(b"*").map_or(name == hidden, |begin| name.starts_with(begin)));
 }
 
 /// Answers a request that does not pass.
@@ -226,12 +215,24 @@ pub(super) fn respond(response: &mut ResponseHeader, ctx: &mut Context) {
         for (name, value) in &proof.response {
             Headers::append(response, name, value.clone());
         }
+        // What is in it is for one browser, whatever the upstream says of the rest.
+        if proof.response.contains_key(SET_COOKIE) && !is_private(response) {
+            Headers::append(response, &CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
     }
+}
+
+/// Whether shared caches keep nothing of an answer (RFC 9111 §5.2.2).
+fn is_private(response: &ResponseHeader) -> bool {
+    let lines = response.headers.get_all(CACHE_CONTROL).iter();
+    let mut directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    directives.any(|one| one.eq_ignore_ascii_case(b"private") || one.eq_ignore_ascii_case(b"no-store"))
 }
 
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
+    use http::header::COOKIE;
 
     use super::*;
 

@@ -12,6 +12,7 @@ use crate::observe::{Logged, Metrics, RouteInfo};
 use crate::route::host::HostPattern;
 use crate::route::{Conflict, Matcher, PathPattern, RouteTable};
 use crate::step::answer::Answer;
+use crate::step::auth::Gate;
 use crate::step::forwarded::TrustedProxies;
 use crate::step::shared::Shared;
 use crate::upstream::Upstream;
@@ -112,6 +113,7 @@ pub(super) fn info(name: &str, entrance: &Entrance, action: &Action, log: Option
         upstream: action.upstream().map(|upstream| upstream.name.clone()),
         logged: log
             .map(|RouteLog(share)| share.map_or(Logged::None, |share| Logged::Share(crate::config::of_all(share)))),
+        secrets: entrance.gate.iter().flat_map(Gate::parameters).map(str::to_ascii_lowercase).collect(),
     })
 }
 

@@ -37,7 +37,8 @@ pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut R
     let gate = if ways.is_empty() {
         None
     } else {
-        let require = spec.require.as_ref().map(Require::compile).unwrap_or_default();
+        let require = spec.require.as_ref().map(Require::compile).transpose();
+        let require = keep(scope, report, "require", require).flatten().unwrap_or_default();
         keep(scope, report, "auth", Gate::compile(&ways, require, &within))
     };
     let limits: Vec<_> = spec.limit.iter().collect();
@@ -52,7 +53,7 @@ pub(super) fn compile(scope: &RouteScope<'_>, around: Around<'_>, report: &mut R
     } else {
         keep(scope, report, "limit", Limits::compile(&limits, &spec.name, &within))
     };
-    let access = spec.access.as_ref().map(Access::compile);
+    let access = keep(scope, report, "access", spec.access.as_ref().map(Access::compile).transpose()).flatten();
     (report.len() == before).then_some(Entrance { access, gate, limits })
 }
 

@@ -7,8 +7,9 @@ use super::{Action, Forward, Route, TargetRule};
 use crate::config::{Loaded, Report};
 use crate::route::PathPattern;
 use crate::route::public::{Mount, Via};
-use crate::step::auth::Gate;
-use crate::step::identity::{IdentityHeaders, Reserved};
+use crate::step::auth::{Gate, SignIn};
+use crate::step::identity::IdentityHeaders;
+use crate::step::reserved::Reserved;
 
 /// Gives each route that redirects through a dynamic one what it needs of it.
 pub(super) fn link_vias(loaded: &Loaded, routes: &mut [Route], report: &mut Report) {
@@ -87,12 +88,14 @@ fn fixed_prefixes(pattern: &PathPattern, forward: &Forward) -> Option<(String, S
     }
 }
 
-/// The names under which some route, or a service that it asks, tells who asks, or is told.
+/// The names under which some route, or a service that it asks, tells who asks, or is told; and the cookies of sign-ins.
 pub(super) fn reserved(routes: &[Route]) -> Reserved {
     let headers = routes.iter().filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(&forward.identity),
         _ => None,
     });
     let told = routes.iter().filter_map(|route| route.entry.gate.as_ref()).flat_map(Gate::reserved);
-    Reserved::new(headers.flat_map(IdentityHeaders::names).chain(told))
+    let sign_ins: Vec<SignIn> = routes.iter().flat_map(|route| &route.entry.gate).flat_map(Gate::sign_ins).collect();
+    let cookies = sign_ins.iter().flat_map(SignIn::cookies);
+    Reserved::new(headers.flat_map(IdentityHeaders::names).chain(told)).with_cookies(cookies)
 }

@@ -24,7 +24,7 @@ use crate::config::LeftOut;
 use crate::route::RouteTable;
 use crate::route::public::Mount;
 use crate::step::forwarded::TrustedProxies;
-use crate::step::identity::Reserved;
+use crate::step::reserved::Reserved;
 use crate::step::shared::Shared;
 use crate::upstream::Upstream;
 

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::AccessSpec;
+use super::Mistake;
+use crate::config::{AccessSpec, CidrList, KeyPath, OneOrMany};
 
 /// Networks that may pass, and those that may not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,14 +21,27 @@ pub struct Access {
 }
 
 impl Access {
-    /// Takes the step over; nothing in it can be wrong.
-    #[must_use]
-    pub fn compile(spec: &AccessSpec) -> Self {
-        let nets = |lists: &crate::config::OneOrMany<crate::config::CidrList>| -> Vec<IpNet> {
-            lists.iter().flat_map(|list| &list.0).map(|cidr| cidr.net()).collect()
+    /// Checks the step. A list that is there has something in it: one that came to be empty, as of a variable that is not
+    /// set, must not open a door.
+    ///
+    /// # Errors
+    /// All mistakes, each below the key.
+    pub fn compile(spec: &AccessSpec) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut nets = |key: &str, lists: &Option<OneOrMany<CidrList>>| -> Vec<IpNet> {
+            let lists = lists.as_ref();
+            let nets: Vec<IpNet> =
+                lists.into_iter().flat_map(|all| all.iter()).flat_map(|list| &list.0).map(|cidr| cidr.net()).collect();
+            if lists.is_some() && nets.is_empty() {
+                mistakes.push(Mistake::at(key, "it is empty; list networks such as `10.0.0.0/8`, or leave it out"));
+            }
+            nets
         };
-        let allow = nets(&spec.allow);
-        Self { listed: !allow.is_empty(), allow, deny: nets(&spec.deny) }
+        let (allow, deny) = (nets("allow", &spec.allow), nets("deny", &spec.deny));
+        if spec.allow.is_none() && spec.deny.is_none() {
+            mistakes.push(Mistake::new(KeyPath::root(), "it lists no networks; write `allow` or `deny`, or remove it"));
+        }
+        if mistakes.is_empty() { Ok(Self { listed: spec.allow.is_some(), allow, deny }) } else { Err(mistakes) }
     }
 
     /// Whether an address may pass.
@@ -45,12 +59,16 @@ mod tests {
 
     #[test]
     fn what_is_denied_does_not_pass_even_where_it_is_allowed() {
-        let access = |text: &str| Access::compile(&serde_yaml::from_str(text).unwrap());
+        let access = |text: &str| Access::compile(&serde_yaml::from_str(text).unwrap()).unwrap();
         let both = access("{ allow: [10.0.0.0/8, '::1/128'], deny: '10.9.0.0/16,10.8.0.1/32' }");
         let passes = |access: &Access, text: &str| access.permits(text.parse().unwrap());
         assert!(passes(&both, "10.1.2.3") && passes(&both, "::ffff:10.1.2.3") && passes(&both, "::1"));
         assert!(!passes(&both, "10.9.2.3") && !passes(&both, "10.8.0.1") && !passes(&both, "11.0.0.1"));
         let denied = access("{ deny: 10.0.0.0/8 }");
         assert!(passes(&denied, "11.0.0.1") && !passes(&denied, "10.0.0.1"));
+        for (empty, key) in [("{ allow: '' }", "allow"), ("{ allow: 10.0.0.1, deny: ['', ','] }", "deny")] {
+            let mistakes = Access::compile(&serde_yaml::from_str(empty).unwrap()).unwrap_err();
+            assert_eq!(mistakes[0].path.to_string(), key);
+        }
     }
 }

@@ -68,8 +68,10 @@ impl TrustedProxies {
         client.trusted = true;
         let of_proxy = headers.contains_key(&X_FORWARDED_FOR);
         let name = if of_proxy { &X_FORWARDED_FOR } else { &FORWARDED };
-        let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        // Part by part: what a client wrote, text or not, must not hide what proxies wrote behind it.
+        let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            let hop = std::str::from_utf8(hop).unwrap_or_default();
             let hop = if of_proxy { Some(hop.trim()) } else { forwarded_for(hop) };
             let Some(address) = hop.and_then(hop_address) else {
                 break;
@@ -115,10 +117,9 @@ pub fn apply(
     let mut chain = String::with_capacity(48);
     if client.trusted {
         for line in headers.map().get_all(&X_FORWARDED_FOR) {
-            if let Ok(line) = line.to_str() {
-                chain.push_str(line);
-                chain.push_str(", ");
-            }
+            // Of what is no text, the rest goes on.
+            chain.extend(line.as_bytes().iter().copied().filter(u8::is_ascii).map(char::from));
+            chain.push_str(", ");
         }
     }
     let start = chain.len();
@@ -168,6 +169,20 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_no_text_does_not_hide_the_client() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let proxy: IpAddr = "10.0.0.5".parse().unwrap();
+        for value in [&b"\xff, 203.0.113.5"[..], b"10.0.0.9\xff,203.0.113.5", b"\xc3\xa9,10.0.0.7,203.0.113.5"] {
+            let mut map = HeaderMap::new();
+            map.insert(&X_FORWARDED_FOR, HeaderValue::from_bytes(value).unwrap());
+            let client = trusted.client(proxy, "http", &map);
+            assert_eq!(client.address.to_string(), "203.0.113.5", "{value:?}");
+            apply(&mut map, &client, None, None, HeaderValue::from_static("-"));
+            assert!(map[&X_FORWARDED_FOR].to_str().unwrap().ends_with("203.0.113.5, 10.0.0.5"));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::{Headers, Mistake};
-use crate::config::{IdentityHeaderSpec, KeyPath, RequireSpec};
+use crate::config::{IdentityHeaderSpec, KeyPath, OneOrMany, RequireSpec};
 use crate::route::asker::{Asker, Who};
 use crate::route::template::{Template, Values, Vocabulary};
 
@@ -66,17 +66,33 @@ impl Identity {
 impl Asker for Identity {
     fn tell(&self, who: &Who) -> Option<Cow<'_, str>> {
         match who {
-            Who::User => Some(self.user.as_str().into()),
-            Who::Name => self.name.as_deref().map(Into::into),
-            Who::Mail => self.mail.as_deref().map(Into::into),
-            Who::Groups => {
-                // Of a group with a comma in its name nobody could tell whether it is several.
-                let clear = self.groups.iter().filter(|group| !group.contains(',')).map(String::as_str);
-                Some(clear.collect::<Vec<_>>().join(",").into())
-            }
-            Who::Claim(name) => self.claim_text(name),
+            Who::User => Some(self.user.as_str().into()).filter(is_exact),
+            Who::Name => self.name.as_deref().map(str::trim).map(Into::into),
+            Who::Mail => self.mail.as_deref().map(Into::into).filter(is_exact),
+            Who::Groups => Some(listed(self.groups.iter().map(|group| group.as_str().into())).into()),
+            Who::Claim(name) => match self.claim(name)? {
+                Value::Array(items) => Some(listed(items.iter().filter_map(text_of)).into()),
+                value => text_of(value).filter(is_exact),
+            },
         }
     }
+}
+
+/// Whether a text stays what it is in a header: blanks around it are no part of the value (RFC 9110 §5.5), so that `ann`
+/// and ` ann` would be the same.
+fn is_exact<T: AsRef<str>>(text: &T) -> bool {
+    text.as_ref().trim() == text.as_ref()
+}
+
+/// Names, separated by commas. One with a comma in it is left out, as nobody could tell whether it is several.
+fn listed<'n>(names: impl Iterator<Item = Cow<'n, str>>) -> String {
+    names.filter(|name| !name.contains(',') && is_exact(name)).collect::<Vec<_>>().join(",")
+}
+
+/// Whether a text from elsewhere can name somebody: it has no control characters, and no blanks around it.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && is_exact(&text) && !text.chars().any(char::is_control)
 }
 
 /// The text of a value that is neither a list nor a mapping.
@@ -98,14 +114,38 @@ pub struct Require {
 }
 
 impl Require {
-    /// Takes the step over; nothing in it can be wrong.
+    /// Checks the step. A list that is there has something in it: one that came to be empty, as of a variable that is not
+    /// set, must not let everybody pass.
+    ///
+    /// # Errors
+    /// All mistakes, each below the key.
+    pub fn compile(spec: &RequireSpec) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let mut check = |at: KeyPath, list: &OneOrMany<String>, may_be_empty: bool| -> Vec<String> {
+            if list.is_empty() || (!may_be_empty && list.iter().any(String::is_empty)) {
+                mistakes.push(Mistake::new(at, "there is an empty name, or none at all; write one, or leave it out"));
+            }
+            list.to_vec()
+        };
+        let mut names = |key: &str, list: &Option<OneOrMany<String>>| {
+            list.as_ref().map(|list| check(KeyPath::root().then(key), list, false)).unwrap_or_default()
+        };
+        let (users, groups) = (names("users", &spec.users), names("groups", &spec.groups));
+        let claims = spec.claims.iter().map(|(name, wanted)| {
+            let at = KeyPath::root().then("claims").then(name.as_str());
+            (name.clone(), check(at, wanted, true))
+        });
+        let claims = claims.collect();
+        if mistakes.is_empty() { Ok(Self { users, groups, claims }) } else { Err(mistakes) }
+    }
+
+    /// What is required, in words.
     #[must_use]
-    pub fn compile(spec: &RequireSpec) -> Self {
-        Self {
-            users: spec.users.iter().cloned().collect(),
-            groups: spec.groups.iter().cloned().collect(),
-            claims: spec.claims.iter().map(|(name, wanted)| (name.clone(), wanted.iter().cloned().collect())).collect(),
-        }
+    pub fn told(&self) -> Vec<String> {
+        let of = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(" or ")));
+        let lists = [of("the user", &self.users), of("the group", &self.groups)];
+        let claims = self.claims.iter().map(|(name, wanted)| of(&format!("the claim {name}"), wanted));
+        lists.into_iter().chain(claims).flatten().collect()
     }
 
     /// Whether somebody may pass.
@@ -136,6 +176,8 @@ impl Require {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
     headers: Vec<(HeaderName, Told)>,
+    /// What is told under each name, as it is written.
+    texts: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +196,9 @@ impl IdentityHeaders {
         spec: impl Iterator<Item = (&'s crate::config::value::HeaderName, &'s IdentityHeaderSpec)>,
         vocabulary: &Vocabulary<'_>,
     ) -> Result<Self, Vec<Mistake>> {
-        let (mut headers, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut headers, mut texts, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, spec) in spec {
+            texts.extend(spec.value.iter().chain(&spec.each_group).cloned());
             let at = KeyPath::root().then(name.to_string());
             if super::headers::is_of_the_message(name.get()) {
                 mistakes.push(Mistake::new(at, format!("`{name}` cannot tell who asks; choose another name")));
@@ -166,7 +209,12 @@ impl IdentityHeaders {
                 Err((key, message)) => mistakes.push(Mistake::new(at.then(key), message)),
             }
         }
-        if mistakes.is_empty() { Ok(Self { headers }) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self { headers, texts }) } else { Err(mistakes) }
+    }
+
+    /// What is told under which name, for people.
+    pub fn told(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
+        self.names().zip(self.texts.iter().map(String::as_str))
     }
 
     /// The names, under which nothing that a client sends may pass.
@@ -191,11 +239,11 @@ impl IdentityHeaders {
     }
 }
 
-/// Whether it is plain where a group ends, and that it is one: it does not hold the separator, nor a mark that parts names
-/// and stands around it, as in `CN={group},OU=groups`.
+/// Whether it is plain where a group ends, and that it is one: there are no blanks around it, and it does not hold the
+/// separator, nor a mark that parts names and stands around it, as in `CN={group},OU=groups`.
 fn is_clear(group: &str, before: &str, after: &str, separator: &str) -> bool {
     let parts = |c: char| ",;=+<>|\"\\".contains(c) && (before.contains(c) || after.contains(c));
-    !group.contains(parts) && (separator.is_empty() || !group.contains(separator))
+    is_exact(&group) && !group.contains(parts) && (separator.is_empty() || !group.contains(separator))
 }
 
 fn told(spec: &IdentityHeaderSpec, vocabulary: &Vocabulary<'_>) -> Result<Told, (&'static str, String)> {
@@ -213,41 +261,6 @@ fn told(spec: &IdentityHeaderSpec, vocabulary: &Vocabulary<'_>) -> Result<Told, 
     }
 }
 
-/// All names under which routes tell who asks: what a client sends under them, or under a name that a server takes for one of
-/// them, passes on no route.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reserved {
-    /// With `_` read as `-`, sorted.
-    names: Vec<String>,
-}
-
-impl Reserved {
-    /// Reserves names.
-    #[must_use]
-    pub fn new<'n>(names: impl Iterator<Item = &'n HeaderName>) -> Self {
-        let mut names: Vec<String> = names.map(|name| name.as_str().replace('_', "-")).collect();
-        names.sort_unstable();
-        names.dedup();
-        Self { names }
-    }
-
-    /// Removes what is reserved.
-    pub fn clean(&self, headers: &mut dyn Headers) {
-        if self.names.is_empty() {
-            return;
-        }
-        let found: Vec<HeaderName> = headers.map().keys().filter(|name| self.has(name.as_str())).cloned().collect();
-        for name in &found {
-            headers.remove(name);
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let read = |b: u8| if b == b'_' { b'-' } else { b };
-        self.names.iter().any(|one| one.len() == name.len() && name.bytes().map(read).eq(one.bytes()))
-    }
-}
-
 /// A header value, where the text can be one.
 #[must_use]
 pub fn header_value(text: &str) -> Option<HeaderValue> {
@@ -256,7 +269,6 @@ pub fn header_value(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use serde_json::json;
 
     use super::*;
@@ -282,7 +294,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_required_must_hold() {
-        let spec = |text: &str| Require::compile(&serde_yaml::from_str(text).unwrap());
+        let spec = |text: &str| Require::compile(&serde_yaml::from_str(text).unwrap()).unwrap();
         for good in ["{}", "groups: dev", "users: [bob, ann]", "claims: { realm.roles: [b, c], n: '7' }"] {
             assert_eq!(spec(good).check(&somebody()), Ok(()), "{good}");
         }
@@ -299,17 +311,5 @@ mod tests {
         assert!(is_clear("a=b", "", "", ","));
         let who = Identity { groups: vec!["a,admin".to_owned(), "b".to_owned()], ..Identity::of("ann", "jwt") };
         assert_eq!(who.tell(&Who::Groups).as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn what_a_server_could_take_for_a_reserved_name_is_removed() {
-        let name = HeaderName::from_static("remote_user");
-        let reserved = Reserved::new([&name].into_iter());
-        let mut headers = HeaderMap::new();
-        for name in ["remote_user", "remote-user", "x-remote-user"] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static("eve"));
-        }
-        reserved.clean(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-remote-user"]);
     }
 }

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod compress;
+pub mod cookies;
 pub mod dynamic;
 pub mod errors;
 pub mod etag;
@@ -20,6 +21,7 @@ pub mod limit;
 pub mod lookup;
 pub mod redirect;
 mod redis_server;
+pub mod reserved;
 pub mod shared;
 pub mod substitute;
 

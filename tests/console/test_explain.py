@@ -74,6 +74,16 @@ def test_each_verdict_is_told(console, edge, servers):
         console.until_text("#explain-summary", told)
 
 
+def test_who_may_pass_is_told(console, edge):
+    auth = {"auth": {"trusted_headers": {"from": "10.0.0.5"}}, "require": {"groups": ["staff"]}}
+    pylon = edge({"routes": [{"name": "in", "path": "/in", "answer": {"body": "hi"}} | auth]})
+    console.open(pylon.admin)
+    explained(console, "http://pylon/in")
+    result = console.text("#explain-result")
+    for line in ("trusted_headers the header REMOTE_USER and others, from 10.0.0.5", "required: the group staff", "others get 403"):
+        assert line in result, result
+
+
 def test_what_cannot_be_explained_is_told_with_the_cure(console, edge):
     pylon = edge()
     console.open(pylon.admin)

@@ -1,6 +1,7 @@
 """A directory: `slapd` of OpenLDAP with a few people, on a port of its own."""
 
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -79,9 +80,9 @@ access to * by users read by anonymous {anonymous}
 
 
 class Slapd(Program):
-    def __init__(self, directory, *, port=None, certificate=None, anonymous="auth"):
+    def __init__(self, directory, *, port=None, certificate=None, anonymous="auth", told="0"):
         self.directory = pathlib.Path(directory)
-        self.port = port or free_port()
+        self.port, self.told = port or free_port(), told
         (self.directory / "data").mkdir()
         tls = ""
         if certificate:
@@ -101,12 +102,20 @@ class Slapd(Program):
 
     def start(self):
         listens = " ".join(f"{url}/" for url in self.urls)
-        arguments = ["/usr/sbin/slapd", "-d", "0", "-h", listens, "-f", self.config]
+        arguments = ["/usr/sbin/slapd", "-d", self.told, "-h", listens, "-f", self.config]
         super().__init__(arguments, self.directory, ready=self.answers)
 
     def answers(self):
         done = subprocess.run(["ldapwhoami", "-x", "-H", self.urls[0]], capture_output=True)
         return done.returncode == 0
+
+    def operations(self):
+        """What it was asked in each connection, in its order; with `told="stats"`."""
+        connections = {}
+        pattern = r'conn=(\d+) (?:fd|op)=\d+ (ACCEPT|BIND(?= dn="[^"]*" method)|SRCH(?= base)|UNBIND)'
+        for number, what in re.findall(pattern, self.log.read_text()):
+            connections.setdefault(int(number), []).append(what)
+        return list(connections.values())
 
     def hang(self, on=True):
         self._signal(signal.SIGSTOP if on else signal.SIGCONT)

@@ -20,12 +20,12 @@ TOLD = {"X-User": "{user}", "X-Groups": "{groups}"}
 class Gated:
     """Pylon with these routes: path → steps. Each goes to the one upstream, and tells it who asks."""
 
-    def __init__(self, directory, routes):
-        self.directory, self.routes = pathlib.Path(directory), routes
+    def __init__(self, directory, routes, **config):
+        self.directory, self.routes, self.config = pathlib.Path(directory), routes, config
 
     def __enter__(self):
         self.upstream = Teller().__enter__()
-        config = {
+        config = self.config | {
             "upstreams": {"teller": {"endpoints": [self.upstream.url]}},
             "routes": [self.route(path, steps) for path, steps in self.routes.items()],
         }

@@ -1,6 +1,7 @@
 """`auth: { api_key: … }`."""
 
 import hashlib
+import urllib.request
 
 import pytest
 from rig_plain import Gated, check
@@ -29,6 +30,7 @@ def gated(folder):
         "/in/**": keys(),
         "/bearer/**": keys(scheme="Bearer"),
         "/query/**": keys(query="api_key"),
+        "/odd/**": keys(query="x.kéy"),
         "/kept/**": keys(header="X-Key", forward_credentials=True),
         "/operators/**": keys() | {"require": {"groups": ["operators"]}},
     }
@@ -46,6 +48,14 @@ def test_keys_pass_where_they_are_looked_for_and_no_further(gated):
     told = gated.told("/kept/x", f"X-Key: {KEY}-plain")
     assert told["x-user"] == ["plain"] and told["x-key"] == [f"{KEY}-plain"]
     assert gated.ask("/operators/x", f"X-API-Key: {KEY}-plain").status == 403
+
+
+def test_a_key_in_the_query_is_in_no_log(gated):
+    assert gated.told(f"/odd/x?a=1&x.k%C3%A9y={KEY}")["x-user"] == ["backup"]
+    with urllib.request.urlopen(f"http://{gated.edge.admin}/api/requests", timeout=10) as answer:
+        assert KEY not in answer.read().decode()
+    wait_until(lambda: "/odd/x" in gated.edge.text(), what="it is logged")
+    assert KEY not in gated.edge.text()
 
 
 def test_nothing_else_passes(gated):

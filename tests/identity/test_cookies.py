@@ -119,6 +119,8 @@ def test_nothing_else_passes(gated):
         Browser(at=ago(days=31)),
         Browser(at=ago(days=-1)),
         Browser(at="yesterday"),
+        Browser(user=" ann@example.org"),
+        Browser(user="ann@example.org\t"),
         changed("sess", i="10.9.9.9"),
         changed("sess", c="box_bob"),
         changed("sess", t=ago(minutes=1)),

@@ -69,6 +69,23 @@ def test_no_copy_of_a_client_passes_on_any_route(gated, target):
         assert told["remote_user"] == ["ann"]
 
 
+@pytest.mark.parametrize("target", ["/in/x", "/open/x"])
+def test_servers_that_read_names_leniently_are_not_deceived(gated, target):
+    # CGI of some servers makes `_` of all that is neither a letter nor a digit.
+    lines = ["Remote.User: eve", "Authorize~Memberof: CN=admins", "X.Name: eve", "X+Mail: eve"]
+    told = gated.told(target, *ANN, *lines, source=PROXY)
+    assert "eve" not in sum(told.values(), []), told
+    assert "authorize~memberof" not in told
+
+
+@pytest.mark.parametrize("upgrade", [[], ["Upgrade: websocket"], ["Upgrade: other"]])
+def test_a_client_cannot_nominate_away_who_asks(gated, upgrade):
+    names = ", ".join(["keep-alive", *(["upgrade"] if upgrade else []), "REMOTE_USER", "X-Name"])
+    told = gated.told("/in/x", *ANN, f"Connection: {names}", *upgrade, source=PROXY)
+    assert (told["remote_user"], told["x-name"]) == (["ann"], ["Ann Smith"])
+    assert "REMOTE_USER" not in ",".join(told.get("connection", []))
+
+
 def test_everybody_is_no_proxy(tmp_path):
     for networks in (["0.0.0.0/0"], ["10.0.0.1", "::/0"], []):
         code, said = check(tmp_path, {"auth": {"trusted_headers": {"from": networks}}})

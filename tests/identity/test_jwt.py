@@ -23,6 +23,9 @@ def issuer(stack):
     return issuer
 
 
+GROUPS = {"each_group": "{group}", "separator": ";"}
+
+
 def step(issuer, **more):
     return {"jwt": {"issuer": "https://id.test", "audience": "pylon", "jwks": issuer.url} | more}
 
@@ -35,6 +38,7 @@ def gate(start, issuer):
         "/**": {"auth": step(issuer)},
         "/staff/**": {"auth": roles} | staff,
         "/ws/**": {"auth": step(issuer, **{"from": ["bearer", "query.access_token"]})},
+        "/told/**": {"auth": roles, "identity": {"X-User": "{user}", "X-Groups": GROUPS, "X-Roles": "{claim:roles}"}},
         "/cookie/**": {"auth": step(issuer, hide=True, **{"from": "cookie.t"})},
         "/open/**": {},
     }
@@ -131,6 +135,30 @@ def test_a_token_can_be_in_a_cookie_or_in_the_address_of_a_websocket(gate, issue
     for value, status in [(token, 200), (token[:-1], 401)]:
         with Peer(gate.ports["http"]) as peer:
             assert peer.ask(f"/ws/?x=1&access_token={value}", *upgrade).status == status
+
+
+def test_nobody_passes_for_another_by_blanks_and_commas(gate, issuer):
+    def ask(**claims):
+        return gate.get("/told/", bearer(issuer.token("ec", **claims)))
+
+    # What is around a value is no part of a header (RFC 9110 §5.5), and not of an item of a list either.
+    for user in (" ann", "ann ", "\u00a0ann", "ann\u2003", "\tann"):
+        assert ask(preferred_username=user).status_code == 401, repr(user)
+    roles = ["dev", " staff", "staff ", "\u00a0staff", "x,staff", "x;staff", "a b"]
+    headers = told(ask(preferred_username="ann", realm_access={"roles": roles}, roles=roles))
+    assert headers["x-groups"].split(";") == ["dev", "x,staff", "a b"]
+    assert headers["x-roles"].split(",") == ["dev", "x;staff", "a b"]
+    headers = told(ask(preferred_username="ann", roles=" staff"))
+    assert "x-roles" not in headers
+
+
+@pytest.mark.parametrize("other", [b"\xe4=\xf6", b"a=\xff", "ä=ö".encode()])
+def test_cookies_of_others_are_in_nobodys_way(gate, issuer, other):
+    token = issuer.token("ec").encode()
+    for cookie in (other + b"; t=" + token, b"t=" + token + b"; " + other):
+        headers = told(gate.get("/cookie/", {b"Cookie": cookie}))
+        assert headers["x-user"] == "ann"
+        assert headers["cookie"].encode("latin-1") == other
 
 
 def test_keys_change_and_an_issuer_may_be_away(start):

@@ -154,6 +154,30 @@ def test_a_directory_that_does_not_know_pylon_lets_nobody_pass(gated):
     assert gated.counted("ldap", "unavailable") == before + 2
 
 
+def test_who_is_not_there_is_asked_for_as_who_is(start, tmp_path):
+    slapd = start(told="stats")
+    route = {"auth": {"ldap": {"url": slapd.urls[0]} | SEARCHED | FORGET}}
+    with Gated(tmp_path, {"/**": route}) as gated:
+        begun = len(slapd.operations())
+        said = lambda: sum(slapd.operations()[begun:], [])  # noqa: E731
+        for user in ("ann", "nobody", "twin"):
+            before = said()
+            assert gated.ask("/", basic(user, "wrong")).status == 401
+            asked = [what for what in said()[len(before) :] if what != "ACCEPT"]
+            assert asked == ["BIND", "SRCH", "BIND"], user
+        for _ in range(5):
+            assert gated.told("/", basic("ann", PASSWORD))["x-user"] == ["ann"]
+        assert said().count("ACCEPT") == 1, "the connection is kept"
+        # What was kept is of no use when the directory is another; nobody notices.
+        slapd.stop()
+        assert gated.ask("/", basic("ann", PASSWORD)).status == 503
+        slapd.start()
+        assert gated.told("/", basic("ann", PASSWORD))["x-user"] == ["ann"]
+        slapd.stop()
+        slapd.start()
+        assert gated.told("/", basic("ann", PASSWORD))["x-user"] == ["ann"]
+
+
 def test_a_directory_that_is_away_or_hangs(start, tmp_path):
     first, second = start(), start()
     short = {"timeout": "2s", "connect_timeout": "1s"}

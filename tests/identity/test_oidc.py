@@ -143,11 +143,15 @@ def test_errors_of_the_provider_are_pages_without_its_words(desk, browser):
 
 
 def test_no_page_leads_elsewhere(desk, browser):
-    answer = browser.get(f"{desk.url}//evil.test/%2e%2e/app/x")
+    answer = browser.get(f"{desk.url}/app//evil.test/%2e%2e/x")
+    asked = []
     while answer.is_redirect:
         url = urllib.parse.urljoin(str(answer.url), answer.headers["location"])
         assert urllib.parse.urlsplit(url).hostname == "127.0.0.1", url
+        asked.append(urllib.parse.urlsplit(url).path)
         answer = browser.to(url) if "/login/" in url else browser.get(url)
+    assert asked, "it began with a redirect"
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_session_counts_wherever_its_key_is_known(start, provider, desk, keys, browser, tmp_path):
@@ -180,6 +184,54 @@ def test_a_session_that_was_changed_is_none(desk, browser):
         for bad in (value[:at], value[:at] + ("A" if value[at] != "A" else "B") + value[at + 1 :]):
             answer = desk.gate.get("/app/", {"Cookie": f"{SESSION}={bad}"})
             assert answer.status_code == 401, at
+
+
+def test_a_session_is_of_one_provider(start, provider, desk, keys, browser):
+    # Another provider can have a client of the same name, and a user too.
+    other = Desk(start, start(Provider), keys)
+    assert told(browser.to(f"{other.url}/app/"))["x-user"] == "ann"
+    cookie = {"Cookie": f"{SESSION}={browser.named(SESSION)[SESSION]}"}
+    assert other.gate.get("/app/", cookie).status_code == 200
+    assert desk.gate.get("/app/", cookie).status_code == 401
+
+
+def test_no_upstream_gets_a_session(start, provider, keys, browser):
+    desk = Desk(start, provider, keys)
+    provider.change(groups=[f"a-group-with-a-long-name-{number:03}" for number in range(150)])
+    try:
+        browser.to(f"{desk.url}/app/")
+    finally:
+        provider.change(groups=[])
+    browser.get(f"{desk.url}/app/", headers={"Cookie": ""})
+    assert browser.named(LOGIN)
+    browser.cookies.set("own", "1")
+    headers = told(browser.get(f"{desk.url}/open/"))
+    assert "own=1" in headers["cookie"] and "pylon" not in headers["cookie"]
+
+
+def test_an_answer_with_a_session_is_for_its_browser_alone(desk, provider, quick, browser):
+    browser.to(f"{desk.url}/app/")
+    first = browser.named(SESSION)
+    answers = []
+
+    def renewed():
+        answers.append(browser.get(f"{desk.url}/app/"))
+        return browser.named(SESSION) != first
+
+    wait_until(renewed, 20, "the session is renewed")
+    assert answers[-1].headers["cache-control"] == "private"
+    assert "cache-control" not in answers[0].headers or len(answers) == 1
+
+
+def test_another_site_signs_nobody_out(desk, browser):
+    browser.to(f"{desk.url}/app/")
+    out = f"{desk.url}/oauth2/logout"
+    for method in ("GET", "POST"):
+        answer = browser.request(method, out, headers={"Sec-Fetch-Site": "cross-site"})
+        assert (answer.status_code, answer.headers.get_list("set-cookie")) == (403, [])
+    assert told(browser.get(f"{desk.url}/app/"))["x-user"] == "ann"
+    assert browser.get(out, headers={"Sec-Fetch-Site": "same-origin"}).is_redirect
+    assert browser.named(SESSION) == {}
 
 
 def test_groups_decide_and_come_with_the_next_sign_in(desk, provider, browser):

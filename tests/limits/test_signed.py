@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import time
 
 import pytest
 
@@ -137,10 +138,25 @@ def test_a_changed_file_is_taken_over(gate, keys, tmp_path):
     in_file(tmp_path, {"AKIAOTHERTESTTESTTES": SECRET})
     wait_until(lambda: send(gate).status_code == 401, 20, "the key is gone")
     (tmp_path / "keys.json").write_text("{")
-    wait_until(lambda: gate.logged("stay as they were"), 20, "the broken file is told")
+    wait_until(lambda: gate.logged("not taken over"), 20, "the broken file is told")
     in_file(tmp_path, {ACCESS: SECRET})
     wait_until(lambda: send(gate).status_code == 200, 20, "the key is there again")
     assert not gate.logged(SECRET)
+
+
+def test_a_file_that_is_being_written_is_not_taken_over(gate, keys, tmp_path):
+    gate = gate(auth=auth(file=keys), target="raw")
+    assert send(gate).status_code == 200
+    # An editor writes slowly: what is there first is sound, and not all of it.
+    with (tmp_path / "keys.json").open("w", buffering=1) as file:
+        file.write("AKIAOTHERTESTTESTTES: another-secret-of-some-length\n")
+        for number in range(40):
+            file.write(f"# {number}\n")
+            assert send(gate).status_code == 200, number
+            time.sleep(0.05)
+        file.write(f"{ACCESS}: {SECRET}\nAKIATHIRDTESTTESTTES: {SECRET}\n")
+    wait_until(lambda: gate.logged("taken over"), 20, "the new file is there")
+    assert send(gate).status_code == 200
 
 
 def test_secrets_may_be_in_redis(gate, start_redis):

@@ -42,7 +42,8 @@ pub struct OidcSpec {
     /// The path that the provider sends browsers back to; default `/oauth2/callback`. It is answered on the hosts and
     /// listeners of the routes with this step, unless a route of your own has it.
     pub redirect_path: Option<String>,
-    /// The path at which a session ends, here and at the provider; default `/oauth2/logout`.
+    /// The path at which a session ends, here and at the provider; default `/oauth2/logout`. Links of other sites to it
+    /// end nothing.
     pub logout_path: Option<String>,
     /// Where to after that: a path, or a URL that the provider knows; default: a page that says so.
     pub after_logout: Option<String>,
@@ -57,9 +58,11 @@ pub struct OidcSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct OidcSessionSpec {
     /// A file with keys of 32 bytes, one in each line, base64 or hexadecimal (`openssl rand -base64 32`). The first
-    /// encrypts, all decrypt: a fleet shares the file, and a new key goes first.
+    /// encrypts, all decrypt. A fleet shares the file: a new key is put behind the others, and to the front when all
+    /// instances have it.
     pub keys: String,
-    /// The name of the cookie; default `__Host-pylon-session`, and `pylon-session` where browsers come over http.
+    /// The name of the cookie; default `__Host-pylon-session`, and `pylon-session` where browsers come over http. One that
+    /// does not begin with `__Host-` can be set by other hosts of the domain too.
     pub cookie: Option<String>,
     /// How long a session lasts without a request, 1m at least; default 1h.
     pub idle: Option<Span>,

@@ -127,6 +127,18 @@ where
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OneOrMany<T>(pub Vec<T>);
 
+/// Reads a list of which it counts whether it is there: a key without a value is a mistake, as it is for other lists.
+///
+/// # Errors
+/// When it is none.
+pub fn present<'de, T, D>(deserializer: D) -> Result<Option<OneOrMany<T>>, D::Error>
+where
+    OneOrMany<T>: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    OneOrMany::deserialize(deserializer).map(Some)
+}
+
 impl<T> OneOrMany<T> {
     /// The items.
     #[must_use]

@@ -129,6 +129,11 @@ impl ApiKey {
         self.challenge.clone()
     }
 
+    /// The parameter of the query that holds a key.
+    pub(super) fn parameter(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
     /// The one key of a request, and the header that holds it.
     fn given<'a>(&'a self, asking: &Asking<'a>) -> Result<Option<Given<'a>>, &'static str> {
         let mut found: Option<Given<'a>> = None;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use smallvec::SmallVec;
 
+use crate::step::cookies;
 use crate::step::forwarded::Client;
 use crate::step::identity::Identity;
 
@@ -53,12 +54,10 @@ impl<'a> Asking<'a> {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The value of a cookie, as it came; of several of one name the first.
+    /// The value of a cookie, as it came, where it is text; of several of one name the first.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
-        let lines = self.headers.get_all(http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+        cookies::value(self.headers, name)
     }
 
     /// What stands after a scheme in `Authorization`: for `Bearer`, the token.

@@ -32,6 +32,7 @@ use self::answer::Reading;
 use super::{Asking, AuthScope, Finding, Mistake, Proof};
 use crate::config::value::{Flag, HeaderName as Name, Span};
 use crate::config::{ForwardAuthSpec, KeyPath};
+use crate::observe::redact;
 use crate::remote::HttpClient;
 use crate::step::Headers;
 use crate::step::forwarded::{self, X_FORWARDED_FOR, X_REQUEST_ID};
@@ -155,7 +156,7 @@ impl Forward {
                 Some(answers) => self.recall(answers, asking, told).await,
             }
         };
-        let late = || Finding::Unavailable(format!("{} does not answer within {:?}", self.url, self.timeout));
+        let late = || Finding::Unavailable(format!("{} does not answer within {:?}", self.shown(), self.timeout));
         tokio::time::timeout(self.timeout, asked).await.unwrap_or_else(|_| late())
     }
 
@@ -198,8 +199,13 @@ impl Forward {
         *request.headers_mut() = told;
         match self.kept.client.send(request, self.timeout, BODY).await {
             Ok(received) => self.reading.read(received),
-            Err(error) => Finding::Unavailable(format!("{}: {error}", self.url)),
+            Err(error) => Finding::Unavailable(format!("{}: {error}", self.shown())),
         }
+    }
+
+    /// The URL for people: what is secret in its query is not told.
+    fn shown(&self) -> String {
+        redact::url(&self.url.to_string(), &[]).into_owned()
     }
 
     /// Asks the service, unless it let the same pass before.

@@ -120,6 +120,14 @@ impl Jwt {
         Ok(identity)
     }
 
+    /// The parameters of queries that hold a token.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().filter_map(|place| match place {
+            TokenPlace::Query(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// The token of a request, in the first place that has one.
     fn find<'a>(&'a self, asking: &Asking<'a>) -> Result<Option<Found<'a>>, &'static str> {
         for place in &self.places {

@@ -73,6 +73,8 @@ struct Server {
     url: Url,
     /// Until when others are asked first, in milliseconds from the beginning.
     avoided: AtomicU64,
+    /// Connections that wait for the next question, where Pylon has a name of its own.
+    idle: parking_lot::Mutex<Vec<ask::Line>>,
 }
 
 /// Where the entry of a user is.
@@ -246,7 +248,7 @@ fn servers(spec: &LdapSpec, mistakes: &mut Vec<Mistake>) -> Vec<Server> {
                 && url.password().is_none()
         });
         match parsed {
-            Some(url) => servers.push(Server { url, avoided: AtomicU64::new(0) }),
+            Some(url) => servers.push(Server { url, avoided: AtomicU64::new(0), idle: parking_lot::Mutex::default() }),
             None => {
                 let at = KeyPath::root().then("url");
                 let at = if spec.url.len() > 1 { at.then(index) } else { at };

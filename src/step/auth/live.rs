@@ -22,6 +22,8 @@ type Stamp = Option<(u64, u64, u64, i64, i64, i64)>;
 /// A file, and what it holds.
 pub(super) struct Live<T> {
     path: PathBuf,
+    /// Whether it holds secrets, which are not for everybody.
+    is_secret: bool,
     parse: fn(&str) -> Result<T, String>,
     current: ArcSwap<Version<T>>,
     watch: Mutex<Watch>,
@@ -49,10 +51,22 @@ impl<T> Live<T> {
     /// # Errors
     /// What is wrong with it, and the cure; never what it holds.
     pub(super) fn open(path: PathBuf, parse: fn(&str) -> Result<T, String>) -> Result<Self, String> {
-        let text = read(&path)?;
+        Self::new(path, false, parse)
+    }
+
+    /// Reads a file of secrets: others than its owner and group may neither read nor change it.
+    ///
+    /// # Errors
+    /// As for [`Live::open`].
+    pub(super) fn open_secret(path: PathBuf, parse: fn(&str) -> Result<T, String>) -> Result<Self, String> {
+        Self::new(path, true, parse)
+    }
+
+    fn new(path: PathBuf, is_secret: bool, parse: fn(&str) -> Result<T, String>) -> Result<Self, String> {
+        let text = read(&path, is_secret)?;
         let value = parse(&text).map_err(|why| format!("the file {}, {why}", path.display()))?;
         let watch = Mutex::new(Watch { read: None, seen: None, digest: digest(&text) });
-        Ok(Self { path, parse, current: ArcSwap::from_pointee(Version { value, number: 0 }), watch })
+        Ok(Self { path, is_secret, parse, current: ArcSwap::from_pointee(Version { value, number: 0 }), watch })
     }
 
     /// What it holds.
@@ -70,7 +84,7 @@ impl<T> Live<T> {
         }
         watch.read = Some(stamp);
         let shown = self.path.display();
-        let parsed = read(&self.path).and_then(|text| {
+        let parsed = read(&self.path, self.is_secret).and_then(|text| {
             let digest = digest(&text);
             if digest == watch.digest {
                 return Ok(None);
@@ -115,7 +129,7 @@ fn stamp(path: &Path) -> Stamp {
     std::fs::metadata(path).ok().map(of)
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path, is_secret: bool) -> Result<String, String> {
     let shown = path.display();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("the file {shown} does not exist; create it, or correct the path"),
@@ -126,8 +140,14 @@ fn read(path: &Path) -> Result<String, String> {
         _ => format!("the file {shown} cannot be read: {error}; check it"),
     };
     // Opening a pipe would wait for its other end, so look first.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_file() {
         return Err(format!("{shown} is not a file; name a regular file"));
+    }
+    if is_secret && about.mode() & 0o007 != 0 {
+        return Err(format!(
+            "everybody can read or change the file {shown}, which has secrets; run `chmod o-rwx` on it"
+        ));
     }
     let mut text = String::new();
     let length = File::open(path).map_err(failed)?.take(MOST + 1).read_to_string(&mut text).map_err(failed)?;

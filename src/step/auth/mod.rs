@@ -10,6 +10,7 @@
 //! The first way that the request has credentials for decides: wrong ones are not tried in another way. Nothing passes that
 //! is not proven, whatever fails.
 
+mod about;
 mod api_key;
 mod asking;
 mod basic;
@@ -167,6 +168,21 @@ pub struct Gate {
     /// Each with its counts.
     ways: Vec<(Way, AuthMetrics)>,
     require: Require,
+    /// The ways in words.
+    about: Vec<String>,
+}
+
+/// What a gate asks for, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The ways in their order: the key of each, and what it is about.
+    pub ways: Vec<(&'static str, String)>,
+    /// What is required of those who are known.
+    pub require: Vec<String>,
+    /// What a request gets that says nothing of who asks: unless a way answers by itself, this status,
+    pub status: StatusCode,
+    /// and these values of `WWW-Authenticate`.
+    pub challenges: Vec<String>,
 }
 
 impl Gate {
@@ -189,12 +205,26 @@ impl Gate {
             }
             scope.shared.keep(scope.before, *spec, || Seen);
         }
-        if mistakes.is_empty() { Ok(Self { ways, require }) } else { Err(mistakes) }
+        let about = specs.iter().map(|spec| about::about(spec)).collect();
+        if mistakes.is_empty() { Ok(Self { ways, require, about }) } else { Err(mistakes) }
     }
 
     /// The keys of the ways, for people.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.ways.iter().map(|(way, _)| way.key())
+    }
+
+    /// What it asks for, for people.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        let (status, challenges) = self.challenges(None);
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Asked {
+            ways: self.keys().zip(self.about.iter().cloned()).collect(),
+            require: self.require.told(),
+            status,
+            challenges: challenges.iter().map(text).collect(),
+        }
     }
 
     /// Names of headers by which others tell who asks, under which nothing that a client sends may pass.
@@ -206,6 +236,18 @@ impl Gate {
                 _ => (None, None),
             };
             of_proxy.into_iter().flatten().chain(of_service.into_iter().flatten())
+        })
+    }
+
+    /// Parameters of queries that prove who asks: what they hold is for no log.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.ways.iter().flat_map(|(way, _)| {
+            let (of_key, of_token) = match way {
+                Way::ApiKey(way) => (way.parameter(), None),
+                Way::Jwt(way) => (None, Some(way.parameters())),
+                _ => (None, None),
+            };
+            of_key.into_iter().chain(of_token.into_iter().flatten())
         })
     }
 
@@ -248,10 +290,15 @@ impl Gate {
     }
 
     fn unknown(&self, wrong: Option<&Way>, reason: String) -> Denial {
+        let (status, challenges) = self.challenges(wrong);
+        Denial::Unknown { status, challenges, reason }
+    }
+
+    fn challenges(&self, wrong: Option<&Way>) -> (StatusCode, Vec<HeaderValue>) {
         let is_wrong = |way: &Way| wrong.is_some_and(|wrong| std::ptr::eq(wrong, way));
         let challenges: Vec<HeaderValue> =
             self.ways.iter().filter_map(|(way, _)| way.challenge(is_wrong(way))).collect();
         let status = if challenges.is_empty() { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-        Denial::Unknown { status, challenges, reason }
+        (status, challenges)
     }
 }

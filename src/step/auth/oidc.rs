@@ -149,9 +149,10 @@ impl Desk {
         Here { public_url, scheme, host: asking.host, is_https, cookies: &self.cookies[usize::from(is_https)] }
     }
 
-    /// What a session is encrypted for, so that it cannot stand for anything else.
+    /// What a session is encrypted for, so that it cannot stand for anything else: one of another provider, where a client
+    /// may have the same name.
     fn purpose(&self, here: &Here<'_>) -> String {
-        format!("session {} {}", here.cookies.session(), self.provider.client_id)
+        format!("session {} {} {}", here.cookies.session(), self.provider.issuer, self.provider.client_id)
     }
 
     /// The session of a request, as its cookie has it.
@@ -207,7 +208,6 @@ impl Desk {
     /// Lets a session pass, and tells the browser of it where it has to know.
     fn pass(&self, asking: &Asking<'_>, here: &Here<'_>, opened: &Opened, changed: bool) -> Finding {
         let mut proof = Proof::of(Arc::clone(&opened.identity));
-        proof.hide_cookie = Some(Arc::clone(&here.cookies.hidden));
         let now = seconds(asking.now);
         if changed || self.lifetimes.is_due(&opened.session, now) {
             let seen = Session { seen: now, ..opened.session.clone() };
@@ -263,6 +263,12 @@ impl SignIn {
         [&self.desk.redirect_path, &self.desk.logout_path]
     }
 
+    /// The names of its sessions. With what follows them behind a dot, they are for no upstream.
+    #[must_use]
+    pub fn cookies(&self) -> [&str; 2] {
+        self.desk.cookies.each_ref().map(Cookies::session)
+    }
+
     /// Whether both are of the same settings.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -274,7 +280,8 @@ impl SignIn {
     pub fn gate(&self, metrics: &Metrics) -> Gate {
         let way = Way::Oidc(Oidc { desk: Arc::clone(&self.desk) });
         let metrics = metrics.auth(way.key());
-        Gate { ways: vec![(way, metrics)], require: Require::default() }
+        let about = vec![format!("the way back from {}, and the end of sessions", self.desk.provider.issuer)];
+        Gate { ways: vec![(way, metrics)], require: Require::default(), about }
     }
 }
 

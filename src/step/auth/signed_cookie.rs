@@ -50,7 +50,7 @@ use smallvec::SmallVec;
 use self::format::{Fields, Format, decode_signature, encode_signature, moment};
 use super::{Asking, AuthScope, Finding, Mistake, Proof};
 use crate::config::{CookieSignature, SignedCookieSpec};
-use crate::step::identity::Identity;
+use crate::step::identity::{Identity, is_name};
 
 /// How far ahead clocks of applications may be.
 const AHEAD: u64 = 300;
@@ -156,8 +156,8 @@ impl SignedCookie {
             }
         }
         let Some(user) = self.user.iter().find_map(|text| text.render(&read)) else { return Finding::Absent };
-        if user.is_empty() {
-            return Finding::Wrong("its cookies name no user".into());
+        if !is_name(&user) {
+            return Finding::Wrong("its cookies name no user, or none in plain text".into());
         }
         let known = |text: &Option<Text>| text.as_ref()?.render(&read).filter(|text| !text.is_empty());
         let groups = known(&self.groups).unwrap_or_default();

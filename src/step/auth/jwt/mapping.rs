@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::verify::{Claims, claim};
 use crate::config::ClaimsSpec;
-use crate::step::identity::{Identity, text_of};
+use crate::step::identity::{Identity, is_name, text_of};
 
 /// The claim that says whether a mail address is the user's.
 const VERIFIED: &str = "email_verified";
@@ -41,7 +41,7 @@ impl Mapping {
         by: &'static str,
     ) -> Result<Identity, Cow<'static, str>> {
         let text =
-            |name: &str| claim(&claims, name).and_then(text_of).map(Cow::into_owned).filter(|text| is_plain(text));
+            |name: &str| claim(&claims, name).and_then(text_of).map(Cow::into_owned).filter(|text| is_name(text));
         let is_doubted = |name: &str| {
             name == "email" && claims.get(VERIFIED).is_some_and(|told| *told != Value::Bool(true) && *told != "true")
         };
@@ -59,15 +59,10 @@ impl Mapping {
         Ok(Identity {
             name: text(&self.name),
             mail: if is_doubted(&self.mail) { None } else { text(&self.mail) },
-            groups: groups.into_iter().filter(|group| is_plain(group)).collect(),
+            groups: groups.into_iter().filter(|group| is_name(group)).collect(),
             user,
             by,
             claims,
         })
     }
-}
-
-/// Whether a text can stand in a header.
-fn is_plain(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
 }

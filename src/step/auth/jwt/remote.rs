@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::discovery::{Metadata, http_url};
 use super::keys::KeySet;
 use super::verify::{Claims, Refused, Rules};
+use crate::observe::redact;
 use crate::remote::HttpClient;
 use crate::step::shared::Keep;
 
@@ -170,22 +171,28 @@ impl Remote {
         let (url, metadata) = match &self.settings.origin {
             Origin::Keys(url) => (url.clone(), None),
             Origin::Issuer(issuer, url) => {
-                let metadata = Metadata::read(&self.get(url).await?, issuer).map_err(|why| format!("{url}: {why}"))?;
+                let found = Metadata::read(&self.get(url).await?, issuer);
+                let metadata = found.map_err(|why| format!("{}: {why}", shown(url)))?;
                 (http_url(&metadata.jwks_uri)?, Some(metadata))
             }
         };
-        let keys = KeySet::of_jwks(&self.get(&url).await?).map_err(|why| format!("{url}: {why}"))?;
+        let keys = KeySet::of_jwks(&self.get(&url).await?).map_err(|why| format!("{}: {why}", shown(&url)))?;
         Ok((keys, metadata))
     }
 
     async fn get(&self, url: &Uri) -> Result<bytes::Bytes, String> {
         let answer = self.client.get(url, self.settings.timeout, MOST).await;
-        let answer = answer.map_err(|error| format!("{url}: {error}"))?;
+        let answer = answer.map_err(|error| format!("{}: {error}", shown(url)))?;
         match answer.status {
             StatusCode::OK => Ok(answer.body),
-            status => Err(format!("{url}: the answer is {status}")),
+            status => Err(format!("{}: the answer is {status}", shown(url))),
         }
     }
+}
+
+/// A URL for people: what is secret in its query is not told.
+fn shown(url: &Uri) -> String {
+    redact::url(&url.to_string(), &[]).into_owned()
 }
 
 impl Keep for Remote {
@@ -211,7 +218,7 @@ impl Keep for Remote {
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Keys(url) => url.fmt(f),
+            Self::Keys(url) => f.write_str(&shown(url)),
             Self::Issuer(issuer, _) => issuer.fmt(f),
         }
     }

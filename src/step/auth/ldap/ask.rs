@@ -10,12 +10,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::entry::values;
-use super::{Directory, GroupSearch, Place};
+use super::{Directory, GroupSearch, Place, Server};
 use crate::step::auth::remembered::Answer;
 use crate::step::auth::user_password::UserPassword;
 
 /// For how long a server that did not answer is asked only after others.
 const AVOIDED: Duration = Duration::from_secs(10);
+/// How many connections of a server are kept while nobody asks, and for how long.
+const IDLE: usize = 4;
+const KEPT: Duration = Duration::from_secs(20);
+/// Whose password is tried where a user is not there.
+const NOBODY: &str = "cn=nobody of this name";
 /// The most groups that a search of its own finds.
 const GROUPS: i32 = 1000;
 /// Result codes (RFC 4511 Appendix A).
@@ -70,7 +75,7 @@ impl Directory {
     ) -> Result<Answer, String> {
         let (directory, given) = (Arc::clone(self), given.clone());
         let mut task = JoinSet::new();
-        task.spawn(async move { directory.ask_server(&directory.servers[index].url, &given).await });
+        task.spawn(async move { directory.ask_server(&directory.servers[index], &given).await });
         match timeout(time, task.join_next()).await {
             Ok(Some(Ok(answer))) => answer,
             Ok(_) => Err("its answer is not sound".to_owned()),
@@ -78,26 +83,67 @@ impl Directory {
         }
     }
 
-    async fn ask_server(&self, url: &Url, given: &UserPassword) -> Result<Answer, String> {
+    async fn ask_server(&self, server: &Server, given: &UserPassword) -> Result<Answer, String> {
+        if let Some(line) = server.idle()
+            && let Ok(answer) = self.ask_over(line, server, given).await
+        {
+            return Ok(answer);
+        }
+        // A connection that was kept may be of no use any more; a new one tells the truth.
+        self.ask_over(self.connect(&server.url).await?, server, given).await
+    }
+
+    async fn connect(&self, url: &Url) -> Result<Line, String> {
         let settings = LdapConnSettings::new()
             .set_conn_timeout(self.connect)
             .set_starttls(self.starttls)
             .set_config(Arc::clone(&self.tls));
         let opened = LdapConnAsync::from_url_with_settings(settings, url).await;
         let (connection, ldap) = opened.map_err(|error| error.to_string())?;
-        // It ends with this question, however that ends.
         let mut driver = JoinSet::new();
-        driver.spawn(async move { connection.drive().await });
-        let mut session = Session { ldap, directory: self, is_own: false };
+        driver.spawn(async move { drop(connection.drive().await) });
+        Ok(Line { ldap, _driver: driver, used: Instant::now() })
+    }
+
+    async fn ask_over(&self, mut line: Line, server: &Server, given: &UserPassword) -> Result<Answer, String> {
+        let mut session = Session { ldap: &mut line.ldap, directory: self, is_own: false };
         let answer = session.find(given).await;
-        drop(session.ldap.unbind().await);
+        if self.own.is_some() && answer.is_ok() {
+            // The next question begins with a sign-in as Pylon: nothing that this user may see is left.
+            server.keep(line);
+        } else {
+            drop(line.ldap.unbind().await);
+        }
         answer
     }
 }
 
-/// One connection.
-struct Session<'d> {
+/// A connection, which ends with this.
+pub(super) struct Line {
     ldap: ldap3::Ldap,
+    _driver: JoinSet<()>,
+    used: Instant,
+}
+
+impl Server {
+    /// A connection that was kept; those that were for long go.
+    fn idle(&self) -> Option<Line> {
+        let mut idle = self.idle.lock();
+        idle.retain(|line| line.used.elapsed() < KEPT);
+        idle.pop()
+    }
+
+    fn keep(&self, line: Line) {
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE {
+            idle.push(Line { used: Instant::now(), ..line });
+        }
+    }
+}
+
+/// One question.
+struct Session<'d> {
+    ldap: &'d mut ldap3::Ldap,
     directory: &'d Directory,
     /// Whether it searches as Pylon.
     is_own: bool,
@@ -112,7 +158,11 @@ impl Session<'_> {
                 let filter = filter.replace("{user}", &ldap_escape(given.user.as_str()));
                 match self.search_user(base, &filter).await? {
                     Some(entry) => (entry.dn.clone(), Some(entry)),
-                    None => return Ok(None),
+                    None => {
+                        // That nobody is there is not to be told by the time that the answer takes.
+                        drop(self.ldap.simple_bind(&format!("{NOBODY},{base}"), &given.password).await);
+                        return Ok(None);
+                    }
                 }
             }
         };

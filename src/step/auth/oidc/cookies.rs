@@ -3,12 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::step::auth::Asking;
+use crate::step::cookies;
 
 /// The bytes of a value: with name and attributes, browsers take 4096.
 const LONGEST: usize = 3700;
@@ -24,8 +23,6 @@ pub(super) struct Cookies {
     session: String,
     /// What the names of unfinished sign-ins begin with.
     login: String,
-    /// What of it goes to no upstream.
-    pub(super) hidden: Arc<str>,
     attributes: &'static str,
 }
 
@@ -34,7 +31,6 @@ impl Cookies {
         let session = name.unwrap_or(if is_https { "__Host-pylon-session" } else { "pylon-session" }).to_owned();
         Self {
             login: format!("{session}.login."),
-            hidden: format!("{session}*").into(),
             attributes: if is_https {
                 "; Path=/; Secure; HttpOnly; SameSite=Lax"
             } else {
@@ -130,6 +126,6 @@ impl Cookies {
 }
 
 fn of_request(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let text = std::str::from_utf8;
+    cookies::pairs(headers).filter_map(move |(name, value)| Some((text(name).ok()?, text(value).ok()?)))
 }

@@ -70,7 +70,7 @@ impl<'a> Back<'a> {
 impl Desk {
     /// What an unfinished sign-in is encrypted for.
     fn purpose_of_login(&self, cookie: &str) -> String {
-        format!("login {cookie} {}", self.provider.client_id)
+        format!("login {cookie} {} {}", self.provider.issuer, self.provider.client_id)
     }
 
     /// Sends a browser to the provider.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Asking, Desk, Finding, Here, page, redirect};
 
@@ -13,6 +13,11 @@ impl Desk {
     /// Ends the session of a browser.
     pub(super) async fn log_out(&self, asking: &Asking<'_>, here: &Here<'_>) -> Finding {
         let mut headers = HeaderMap::new();
+        let site = asking.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        if site == Some(b"cross-site") {
+            let text = "Another site sent you here to be signed out. To be, open this address by yourself.";
+            return page(StatusCode::FORBIDDEN, text, headers);
+        }
         here.cookies.clear(asking, &mut headers);
         let opened = self.open(asking, here).ok();
         if let Some(opened) = &opened {

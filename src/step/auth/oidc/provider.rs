@@ -67,8 +67,8 @@ pub(super) struct Tokens {
     pub(super) refresh: Option<String>,
     /// How long the access token lasts.
     pub(super) lifetime: Duration,
-    /// What the provider tells beside the ID token.
-    pub(super) claims: Claims,
+    /// What the provider tells beside the ID token; `None` where that is not asked for.
+    pub(super) claims: Option<Claims>,
 }
 
 /// A sign-in that goes to the provider.
@@ -162,13 +162,14 @@ impl Provider {
         let client = self.client(known.metadata.as_ref().ok_or_else(unknown)?)?;
         let refresh = RefreshToken::new(refresh.to_owned());
         let response = client.exchange_refresh_token(&refresh).request_async(&self.carrier()).await.map_err(failed)?;
-        if let Some(id_token) = &response.extra_fields().id_token {
-            let claims = self.verify(id_token, Arc::clone(&known)).await?;
-            if claims.get("sub") != subject.get("sub") {
-                return Err(Failed::Refused("the new ID token is of another user".to_owned()));
-            }
+        let Some(id_token) = &response.extra_fields().id_token else {
+            return self.tokens(&known, &response, subject).await;
+        };
+        let claims = self.verify(id_token, Arc::clone(&known)).await?;
+        if claims.get("sub") != subject.get("sub") {
+            return Err(Failed::Refused("the new ID token is of another user".to_owned()));
         }
-        self.tokens(&known, &response, subject).await
+        self.tokens(&known, &response, &claims).await
     }
 
     async fn tokens(&self, known: &Known, response: &Response, subject: &Claims) -> Result<Tokens, Failed> {
@@ -194,10 +195,10 @@ impl Provider {
     }
 
     /// What the provider tells of a user beyond the ID token.
-    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Claims, Failed> {
+    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Option<Claims>, Failed> {
         let place = known.metadata.as_ref().and_then(|metadata| metadata.userinfo_endpoint.as_ref());
         let place = match (self.userinfo, place) {
-            (Some(false), _) | (None, None) => return Ok(Claims::new()),
+            (Some(false), _) | (None, None) => return Ok(None),
             (Some(true), None) => {
                 return Err(Failed::Unavailable("the provider has no userinfo endpoint".to_owned()));
             }
@@ -222,7 +223,7 @@ impl Provider {
             return Err(Failed::Refused("the userinfo is of another user".to_owned()));
         }
         claims.retain(|name, value| subject.get(name) != Some(value));
-        Ok(claims)
+        Ok(Some(claims))
     }
 }
 

@@ -17,8 +17,8 @@ const PAUSE: u64 = 5;
 pub(super) struct Renewal {
     turn: tokio::sync::Mutex<()>,
     newest: ArcSwapOption<Opened>,
-    /// The provider does not renew it any more.
-    refused: AtomicBool,
+    /// Up to which of its tokens, by when they were due, the provider refused. Another instance may get newer ones.
+    refused: AtomicU64,
     /// The user has ended it.
     over: AtomicBool,
     /// Before that, the provider is not asked again; in seconds since 1970.
@@ -79,7 +79,7 @@ impl Desk {
         if let Some(newest) = renewal.newer_than(&found.session) {
             return Renewed::New(newest);
         }
-        if renewal.refused.load(Ordering::Relaxed) || renewal.is_over() {
+        if found.session.renew <= renewal.refused.load(Ordering::Relaxed) || renewal.is_over() {
             return Renewed::Refused;
         }
         if now < renewal.again.load(Ordering::Relaxed) {
@@ -93,7 +93,7 @@ impl Desk {
             }
             Err(Failed::Refused(why)) => {
                 tracing::debug!(%why, "a session is not renewed");
-                renewal.refused.store(true, Ordering::Relaxed);
+                renewal.refused.fetch_max(found.session.renew, Ordering::Relaxed);
                 Renewed::Refused
             }
             Err(Failed::Unavailable(why)) => {

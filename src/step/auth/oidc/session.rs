@@ -73,7 +73,7 @@ impl Session {
         let mut session = Self {
             id,
             id_token,
-            claims: tokens.claims,
+            claims: tokens.claims.unwrap_or_default(),
             refresh: tokens.refresh,
             renew: 0,
             expires: 0,
@@ -90,8 +90,9 @@ impl Session {
         if let Some(id_token) = tokens.id {
             session.id_token = id_token;
         }
-        if !tokens.claims.is_empty() {
-            session.claims = tokens.claims;
+        // What is not told any more does not hold any more.
+        if let Some(claims) = tokens.claims {
+            session.claims = claims;
         }
         session.refresh = tokens.refresh.or(session.refresh);
         session.seen = now;

@@ -160,7 +160,7 @@ async fn a_sign_in_leads_back_to_the_page_and_proves_who_asks() {
     let Finding::Proven(proof) = stage.find("/a/b").await else { panic!("signed in") };
     assert_eq!((proof.identity.user.as_str(), proof.identity.by), ("ann", "oidc"));
     assert_eq!(proof.identity.groups, ["staff"]);
-    assert_eq!(proof.hide_cookie.as_deref(), Some("__Host-pylon-session*"));
+    assert_eq!(stage.oidc.sign_in().cookies(), ["pylon-session", "__Host-pylon-session"]);
     assert!(proof.response.is_empty());
     // What came once does not come again.
     let again = stage.answer(&format!("/oauth2/callback?code=c&state={}", sent["state"])).await;
@@ -452,6 +452,57 @@ async fn a_provider_that_refuses_ends_a_session_and_one_that_is_away_suspends_it
     assert!(matches!(stage.find("/").await, Finding::Wrong(_)));
     stage.begin("/").await;
     assert!(!stage.jar.contains_key("__Host-pylon-session"));
+}
+
+#[tokio::test]
+async fn what_one_instance_is_refused_another_may_have_renewed() {
+    let mut stage = Stage::new("").await;
+    stage.sign_in("/").await;
+    stage.now += Duration::from_secs(80);
+    stage.issuer.answer("/token", 400, &json!({"error": "invalid_grant"}));
+    assert!(stage.passes().await, "it has not expired");
+    let other = Stage::oidc(&stage.issuer, &stage.keys, "", &Shared::default());
+    stage.give(&stage.id_token(&stage.claims("")));
+    let Finding::Proven(proof) = other.identify(&stage.asked("/", &[]).asking()).await else { panic!("renewed") };
+    stage.keep(&proof.response);
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("its tokens are newer than those refused") };
+    stage.keep(&proof.response);
+    // What was refused once is not asked for again.
+    let asked = stage.issuer.asked("/token");
+    stage.issuer.answer("/token", 400, &json!({"error": "invalid_grant"}));
+    stage.now += Duration::from_secs(101);
+    for _ in 0..3 {
+        assert!(matches!(stage.find("/").await, Finding::Wrong(_)));
+    }
+    assert_eq!(stage.issuer.asked("/token"), asked + 1);
+}
+
+#[tokio::test]
+async fn what_is_not_told_any_more_does_not_hold_any_more() {
+    let mut stage = Stage::new("").await;
+    let url = |path: &str| format!("{}{path}", stage.issuer.url);
+    let description = json!({
+        "issuer": stage.issuer.url, "jwks_uri": url("/k"), "authorization_endpoint": url("/authorize"),
+        "token_endpoint": url("/token"), "userinfo_endpoint": url("/me"),
+    });
+    stage.issuer.answer("/.well-known/openid-configuration", 200, &description);
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann", "role": "boss", "groups": ["staff"]}));
+    stage.sign_in("/").await;
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("signed in") };
+    assert_eq!(proof.identity.claim_text("role").as_deref(), Some("boss"));
+    // The new ID token does not have the groups, which are told beside it as they were.
+    let mut claims = stage.claims("");
+    claims.as_object_mut().unwrap().remove("groups");
+    stage.give(&stage.id_token(&claims));
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("renewed") };
+    assert_eq!(proof.identity.groups, ["staff"]);
+    stage.keep(&proof.response);
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann"}));
+    stage.now += Duration::from_secs(101);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("renewed") };
+    assert_eq!((proof.identity.claim("role"), proof.identity.groups.len()), (None, 0));
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ impl SignedDate {
             iso(text)?
         } else {
             let offset = text.strip_suffix(" UTC").map(|rest| format!("{rest} +0000"));
-            OffsetDateTime::parse(offset.as_deref().unwrap_or(text), &Rfc2822).ok()?
+            let written = OffsetDateTime::parse(offset.as_deref().unwrap_or(text), &Rfc2822).ok();
+            // The two forms of old that recipients have to know are in UTC.
+            written.or_else(|| httpdate::parse_http_date(text).ok().map(OffsetDateTime::from))?
         };
         let date = at.date();
         let day = format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day());
@@ -55,6 +57,8 @@ mod tests {
         for (text, day, unix) in [
             ("Sat, 15 Dec 2018 23:30:00 GMT", "20181215", 1_544_916_600),
             ("Sat, 15 Dec 2018 23:30:00 UTC", "20181215", 1_544_916_600),
+            ("Saturday, 15-Dec-18 23:30:00 GMT", "20181215", 1_544_916_600),
+            ("Sat Dec 15 23:30:00 2018", "20181215", 1_544_916_600),
             ("Sun, 16 Dec 2018 08:30:00 +0900", "20181216", 1_544_916_600),
             ("15 Dec 2018 23:30:00 +0000", "20181215", 1_544_916_600),
             ("2018-12-15T23:30:00Z", "20181215", 1_544_916_600),

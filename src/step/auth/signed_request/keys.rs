@@ -1,16 +1,15 @@
 //! Where the secrets of signed requests are: a file, or Redis.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use ring::hmac;
 use serde::Deserialize;
 
+use super::super::live::{self, Live};
 use super::super::{AuthScope, Mistake};
 use super::known;
 use crate::config::SignedKeysSpec;
@@ -21,8 +20,6 @@ use crate::step::shared::Keep;
 
 /// Bytes of a secret at least.
 const SHORTEST: usize = 16;
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long what Redis says is used, where the configuration does not say.
 const CACHE: Duration = Duration::from_secs(10);
 /// Access keys of which that is kept.
@@ -53,10 +50,12 @@ pub(super) struct Answers {
 impl Keep for Answers {}
 
 /// A file of keys, read again when it changes.
-#[derive(Debug)]
-pub(super) struct KeyFile {
-    path: PathBuf,
-    keys: ArcSwap<HashMap<String, Found>>,
+pub(super) struct KeyFile(Live<HashMap<String, Found>>);
+
+impl std::fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyFile").finish_non_exhaustive()
+    }
 }
 
 /// The settings of a file, apart from those of others.
@@ -73,9 +72,8 @@ impl Keys {
             }
             (Some(file), None) => {
                 let path = (scope.file)(file);
-                let keys = read(&path).map_err(|message| Mistake::at("file", message))?;
-                let make = || KeyFile { path: path.clone(), keys: ArcSwap::from_pointee(keys) };
-                Ok(Self::File(scope.shared.keep(scope.before, &FileSettings(path.clone()), make)))
+                let keys = Live::open_secret(path.clone(), parse).map_err(|message| Mistake::at("file", message))?;
+                Ok(Self::File(scope.shared.keep(scope.before, &FileSettings(path), || KeyFile(keys))))
             }
             (None, Some(redis)) => {
                 let fresh = spec.cache.map_or(CACHE, Span::duration);
@@ -99,7 +97,7 @@ impl Keys {
     /// Why that cannot be found out at the moment.
     pub(super) async fn find(&self, access: &str) -> Result<Option<Found>, String> {
         match self {
-            Self::File(file) => Ok(file.keys.load().get(access).cloned()),
+            Self::File(file) => Ok(file.0.get().value.get(access).cloned()),
             Self::Redis { server, prefix, cache } => {
                 if let Some((_, found)) = cache.known.get(access).filter(|(at, _)| at.elapsed() < cache.fresh) {
                     return Ok(found);
@@ -141,31 +139,23 @@ struct Whole {
 }
 
 /// Reads a file of keys. What is wrong is told without what stands in it.
-fn read(path: &Path) -> Result<HashMap<String, Found>, String> {
-    let shown = path.display();
-    let mode = std::fs::metadata(path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?.mode();
-    if mode & 0o007 != 0 {
-        return Err(format!("everybody can read or change `{shown}`, which has secrets; run `chmod o-rwx` on it"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+fn parse(text: &str) -> Result<HashMap<String, Found>, String> {
     let form =
         "write one line for each key: `ACCESS_KEY: SECRET`, or `ACCESS_KEY: { secret: …, user: …, groups: […] }`";
-    let written: HashMap<String, serde_yaml::Value> = serde_yaml::from_str(&text).map_err(|error| {
-        let at = error.location().map_or_else(String::new, |at| format!(" at line {}", at.line()));
-        format!("`{shown}` is not a mapping of keys{at}; {form}")
+    let written: HashMap<String, serde_yaml::Value> = serde_yaml::from_str(text).map_err(|error| {
+        let at = error.location().map_or_else(String::new, |at| format!("line {}: ", at.line()));
+        format!("{at}it is not a mapping of keys; {form}")
     })?;
     let mut keys = HashMap::with_capacity(written.len());
     for (access, value) in written {
         let value =
-            serde_yaml::from_value(value).map_err(|_| format!("`{access}` in `{shown}` has an odd form; {form}"))?;
+            serde_yaml::from_value(value).map_err(|_| format!("what it has for `{access}` has an odd form; {form}"))?;
         let Whole { secret, user, groups } = match value {
             Written::Secret(secret) => Whole { secret, user: None, groups: Vec::new() },
             Written::Whole(whole) => whole,
         };
         if secret.len() < SHORTEST {
-            return Err(format!(
-                "the secret of `{access}` in `{shown}` is too short; write {SHORTEST} characters or more"
-            ));
+            return Err(format!("the secret of `{access}` is too short; write {SHORTEST} characters or more"));
         }
         let found = known(&access, &secret, user, groups);
         keys.insert(access, found);
@@ -175,37 +165,6 @@ fn read(path: &Path) -> Result<HashMap<String, Found>, String> {
 
 impl Keep for KeyFile {
     fn start(self: Arc<Self>) {
-        tokio::spawn(follow(Arc::downgrade(&self)));
-    }
-}
-
-/// What tells that a file changed.
-fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.ino(), about.size(), about.mtime(), about.mtime_nsec()))
-}
-
-/// Reads a file again whenever it changes, for as long as somebody needs it.
-async fn follow(file: Weak<KeyFile>) {
-    // What changed since it was first read is seen at the first look.
-    let mut seen = None;
-    loop {
-        let Some(file) = file.upgrade() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
-            let now = stamp(&file.path);
-            (now != seen).then(|| (now, read(&file.path), file))
-        });
-        if let Ok(Some((now, keys, file))) = looked.await {
-            seen = now;
-            let path = file.path.display();
-            match keys {
-                Ok(keys) => {
-                    tracing::info!(%path, keys = keys.len(), "the keys of signed requests were read");
-                    file.keys.store(Arc::new(keys));
-                }
-                Err(error) => tracing::warn!(%path, error, "the keys of signed requests stay as they were"),
-            }
-        }
-        tokio::time::sleep(LOOK).await;
+        live::watch(&self, |file| file.0.refresh());
     }
 }

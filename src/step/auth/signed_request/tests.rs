@@ -265,7 +265,7 @@ fn mistakes_name_their_key_and_no_secret() {
             "version",
         ),
         ("{}", 0o640, "{ schemes: A }", "keys.file", "exactly one"),
-        ("{}", 0o640, "{ schemes: A, keys: { file: none.yaml } }", "keys.file", "cannot be read"),
+        ("{}", 0o640, "{ schemes: A, keys: { file: none.yaml } }", "keys.file", "does not exist"),
         ("{}", 0o644, SPEC, "keys.file", "chmod o-rwx"),
         ("A: hidden", 0o640, SPEC, "keys.file", "too short"),
         ("A: [hidden]", 0o640, SPEC, "keys.file", "odd form"),
