@@ -217,7 +217,7 @@ async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) ->
 /// What a request's admission adds to its answer; `answered` is the upstream's status.
 pub(super) fn respond(response: &mut ResponseHeader, ctx: &mut Context) {
     if let Some(pass) = &mut ctx.pass {
-        pass.answered(response.status);
+        pass.answered(response.status, &response.headers);
         for (name, value) in &pass.response {
             response.set(name, value.clone());
         }

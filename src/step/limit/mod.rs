@@ -17,7 +17,8 @@
 //!
 //! Keys that are not proven (a header of which no `auth` knows) could be forged to use up somebody else's budget. With
 //! `count: accepted` a request is only asked after on its way in, and counted when the upstream answered with none of the
-//! `refused` statuses. Requests that are under way when the limit is reached then pass all the same.
+//! `refused` statuses. Requests that are under way when the limit is reached then pass all the same. An upstream that counts
+//! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands.
 
 mod answer;
 mod compile;
@@ -31,7 +32,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, StatusCode};
 use once_cell::sync::Lazy;
 use smallvec::SmallVec;
 
@@ -114,6 +115,8 @@ struct Limit {
     counted: Counted,
     /// Statuses by which the upstream says that a key is not good.
     refused: Vec<u16>,
+    /// The header by which the upstream says that it has counted a request itself.
+    counted_by: Option<HeaderName>,
     kind: Kind,
     store: Option<Store>,
     metrics: LimitMetrics,
@@ -137,6 +140,8 @@ struct Pending {
 enum Counts {
     Here(Hashed),
     InStore(StoreKey),
+    /// By the upstream.
+    There,
 }
 
 /// A request that passed its limits; what it holds of them is given back when this is dropped.
@@ -150,16 +155,21 @@ pub struct Pass {
 
 impl Pass {
     /// The upstream answered: what is counted only now is counted, by whether it accepted the request.
-    pub fn answered(&mut self, status: StatusCode) {
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
         for pending in self.pending.drain(..) {
             let Pending { limit, counts } = pending;
+            if limit.counted_by.as_ref().is_some_and(|name| headers.contains_key(name)) {
+                self.response.clear();
+                continue;
+            }
             if limit.refused.contains(&status.as_u16()) {
                 continue;
             }
             match counts {
+                Counts::There => {}
                 Counts::Here(key) => {
                     limit.decide_here(key, clock(), Mode::Count);
                 }
@@ -268,9 +278,7 @@ impl Limit {
         match (store.decide(&stored, mode).await, store.fail) {
             (Ok(verdict), _) => {
                 self.heed(verdict, taken)?;
-                if self.counted == Counted::Accepted {
-                    taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::InStore(stored) });
-                }
+                self.await_answer(Counts::InStore(stored), taken);
                 Ok(())
             }
             (Err(_), Fail::Open) => Ok(()),
@@ -304,10 +312,20 @@ impl Limit {
         self.heed(self.decide_here(key, now, mode), taken)?;
         if mode == Mode::Take {
             taken.here.push((self, key));
-        } else if self.counted == Counted::Accepted {
-            taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::Here(key) });
+        } else {
+            self.await_answer(Counts::Here(key), taken);
         }
         Ok(())
+    }
+
+    /// Has the upstream's answer decide what is counted and told, where it does.
+    fn await_answer(self: &Arc<Self>, counts: Counts, taken: &mut Taken<'_>) {
+        let counts = match self.counted {
+            Counted::Accepted => counts,
+            Counted::Upstream if self.counted_by.is_some() => Counts::There,
+            Counted::Upstream | Counted::All => return,
+        };
+        taken.pass.pending.push(Pending { limit: Arc::clone(self), counts });
     }
 
     fn heed<'l>(&'l self, verdict: Verdict, taken: &mut Taken<'l>) -> Result<(), Box<Exceeded>> {

@@ -282,7 +282,7 @@ async fn only_what_the_upstream_accepts_counts() {
         let mut pass = ask(&limits, "::1", &headers).await.unwrap();
         let (_, remaining) = told(&pass.response)[1].clone();
         assert_eq!(remaining, if status == 101 { "0" } else { "1" }, "{status}");
-        pass.answered(StatusCode::from_u16(status).unwrap());
+        pass.answered(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
     }
     assert!(ask(&limits, "::1", &headers).await.is_err());
 }
