@@ -18,7 +18,8 @@
 //! Keys that are not proven (a header of which no `auth` knows) could be forged to use up somebody else's budget. With
 //! `count: accepted` a request is only asked after on its way in, and counted when the upstream answered with none of the
 //! `refused` statuses. Requests that are under way when the limit is reached then pass all the same. An upstream that counts
-//! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands.
+//! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands. A header
+//! that is there more than once is refused: the upstream may take another of them than Pylon.
 
 mod answer;
 mod compile;
@@ -166,6 +167,8 @@ impl Pass {
                 continue;
             }
             if limit.refused.contains(&status.as_u16()) {
+                // It is not proven that it is theirs to know.
+                self.response.clear();
                 continue;
             }
             match counts {
@@ -197,6 +200,8 @@ pub struct Exceeded {
     pub response: Told,
     /// The body, where the limit has one of its own.
     pub document: Option<Document>,
+    /// What the client is told.
+    pub detail: &'static str,
     /// Which limit, for the log.
     pub reason: String,
 }
@@ -249,7 +254,11 @@ impl Limits {
         let mut taken = Taken::default();
         for limit in &self.limits {
             let Some(key) = limit.by.key(asking, identity) else { continue };
-            if let Err(exceeded) = limit.admit(&key, now, &mut taken).await {
+            let admitted = match limit.by.ambiguous(asking).filter(|_| limit.counted != Counted::All) {
+                Some(name) => Err(limit.ambiguous(name)),
+                None => limit.admit(&key, now, &mut taken).await,
+            };
+            if let Err(exceeded) = admitted {
                 for (limit, key) in taken.here {
                     limit.give_back(key);
                 }
@@ -282,11 +291,13 @@ impl Limit {
                 Ok(())
             }
             (Err(_), Fail::Open) => Ok(()),
-            (Err(_), Fail::Local) => self.admit_here(key, now, mode, taken),
+            // It may have waited since.
+            (Err(_), Fail::Local) => self.admit_here(key, clock(), mode, taken),
             (Err(error), Fail::Closed) => Err(Box::new(Exceeded {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 response: Told::from_iter([retry_after(Duration::ZERO)]),
                 document: None,
+                detail: "it cannot be found out at the moment whether these are too many requests",
                 reason: format!("the limit `{}` cannot be checked: {error}", self.label),
             })),
         }
@@ -346,7 +357,19 @@ impl Limit {
         self.telling.tell(verdict, &mut response);
         response.push(retry_after(verdict.wait));
         let (status, document) = (self.refusal.status, self.refusal.document.clone());
-        Box::new(Exceeded { status, response, document, reason: format!("the limit `{}` is exceeded", self.label) })
+        let reason = format!("the limit `{}` is exceeded", self.label);
+        Box::new(Exceeded { status, response, document, detail: "too many requests", reason })
+    }
+
+    /// Whoever has a good key could have another's counted, or one of nobody.
+    fn ambiguous(&self, name: &HeaderName) -> Box<Exceeded> {
+        Box::new(Exceeded {
+            status: StatusCode::BAD_REQUEST,
+            response: Told::new(),
+            document: None,
+            detail: "a header that says who asks is there more than once",
+            reason: format!("`{name}`, by which the limit `{}` counts, is there more than once", self.label),
+        })
     }
 
     fn hash(&self, key: &Key<'_>) -> Hashed {
