@@ -25,6 +25,7 @@ mod answer;
 mod compile;
 mod key;
 mod local;
+mod pass;
 mod store;
 mod table;
 #[cfg(test)]
@@ -33,13 +34,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
 use once_cell::sync::Lazy;
 use smallvec::SmallVec;
 
 use self::answer::{Refusal, Telling, retry_after};
-use self::key::{By, Key, StoreKey};
+use self::key::{By, Key};
 use self::local::{Bucket, BucketRule, Mode, Verdict, Window, WindowRule};
+use self::pass::{Counts, Pending};
 use self::store::Store;
 use self::table::{Hashed, Hashing, Kept, Table, UnderWay};
 use super::Mistake;
@@ -50,6 +52,7 @@ use crate::config::{Counted, Fail, KeyPath, LimitSpec};
 use crate::observe::LimitMetrics;
 
 pub use answer::{Document, Told};
+pub use pass::{Exceeded, Pass};
 
 /// What is counted in this process.
 #[derive(Debug)]
@@ -127,83 +130,6 @@ struct Limit {
 #[derive(Debug)]
 pub struct Limits {
     limits: Box<[Arc<Limit>]>,
-}
-
-/// A request that is counted when the upstream has accepted it.
-#[derive(Debug)]
-struct Pending {
-    limit: Arc<Limit>,
-    counts: Counts,
-}
-
-/// Where a request is counted.
-#[derive(Debug)]
-enum Counts {
-    Here(Hashed),
-    InStore(StoreKey),
-    /// By the upstream.
-    There,
-}
-
-/// A request that passed its limits; what it holds of them is given back when this is dropped.
-#[derive(Debug, Default)]
-pub struct Pass {
-    /// Headers that the client gets.
-    pub response: Told,
-    places: SmallVec<[Place; 1]>,
-    pending: SmallVec<[Pending; 1]>,
-}
-
-impl Pass {
-    /// The upstream answered: what is counted only now is counted, by whether it accepted the request.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            return;
-        }
-        for pending in self.pending.drain(..) {
-            let Pending { limit, counts } = pending;
-            if limit.counted_by.as_ref().is_some_and(|name| headers.contains_key(name)) {
-                self.response.clear();
-                continue;
-            }
-            if limit.refused.contains(&status.as_u16()) {
-                // It is not proven that it is theirs to know.
-                self.response.clear();
-                continue;
-            }
-            match counts {
-                Counts::There => {}
-                Counts::Here(key) => {
-                    limit.decide_here(key, clock(), Mode::Count);
-                }
-                Counts::InStore(key) => {
-                    // Nobody waits for it.
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                        runtime.spawn(async move {
-                            if let Some(store) = &limit.store {
-                                store.count(&key).await;
-                            }
-                        });
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A request that does not pass.
-#[derive(Debug)]
-pub struct Exceeded {
-    /// 429 or as configured; 503 where a limit cannot be checked and is closed then.
-    pub status: StatusCode,
-    /// Headers that the client gets, `Retry-After` among them.
-    pub response: Told,
-    /// The body, where the limit has one of its own.
-    pub document: Option<Document>,
-    /// What the client is told.
-    pub detail: &'static str,
-    /// Which limit, for the log.
-    pub reason: String,
 }
 
 /// What a request has taken of limits so far.
