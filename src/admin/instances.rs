@@ -17,7 +17,14 @@ const EXAMPLE: &str = r#"{"address": "http://10.0.0.5:8787", "owner": "ann", "gr
 
 /// `GET /api/instances`.
 pub(super) async fn list(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refusal> {
-    asked.query.only(&["group", "owner"])?;
+    asked.query.only(&["group", "limit", "owner"])?;
+    let limit = match asked.query.get("limit").map(str::parse::<usize>) {
+        None => usize::MAX,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => {
+            return Err(Refusal::bad("limit: it is no number; write how many are wanted at most, such as 100"));
+        }
+    };
     let registry = Arc::clone(&admin.sources.instances);
     let tell = move || {
         let of = |known: Option<&str>, wanted: Option<&str>| wanted.is_none_or(|wanted| known == Some(wanted));
@@ -31,7 +38,8 @@ pub(super) async fn list(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Refu
             "store": registry.kind(),
             "durable": registry.is_durable(),
             "trouble": registry.trouble(),
-            "instances": entries.iter().map(shown).collect::<Vec<_>>(),
+            "total": entries.len(),
+            "instances": entries.iter().take(limit).map(shown).collect::<Vec<_>>(),
         }))
     };
     admin.bench.work(tell).await

@@ -2,6 +2,9 @@
 //!
 //! Several processes may have the same file, as while one takes over from another: each change is made under a lock, on
 //! what the file holds then.
+//!
+//! An instance whose address is not allowed (any more) is held back: nobody is led there, and it stays in the file until it
+//! is put anew or removed, so that a mistake in `instances.allow` loses nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::NotDone;
-use super::order::{Fields, Written, check_name};
+use super::order::{Fields, Wanted, Written, check_name};
 use super::table::{Entry, Table};
 use crate::route::allow::AllowList;
 
@@ -67,6 +70,8 @@ pub(super) struct InstanceFile {
     allow: AllowList,
     /// The version that was last read or written.
     seen: Option<Stamp>,
+    /// Those of the file that are not allowed.
+    held: Table,
 }
 
 /// Why a file cannot be used.
@@ -90,7 +95,7 @@ impl From<FileError> for NotDone {
 impl InstanceFile {
     /// Reads a file; one that is not there is made, which shows that it can be.
     pub(super) fn open(path: PathBuf, allow: AllowList) -> Result<(Self, Table), FileError> {
-        let mut file = Self { path, allow, seen: None };
+        let mut file = Self { path, allow, seen: None, held: Table::default() };
         let lock = file.lock()?;
         let table = match file.changed()? {
             Some(table) => table,
@@ -104,11 +109,37 @@ impl InstanceFile {
     }
 
     /// Makes a change under the lock: `change` gets what the file holds where that is not what was last seen, and gives
-    /// what to write, if anything.
-    pub(super) fn update(&mut self, change: impl FnOnce(Option<Table>) -> Option<Table>) -> Result<(), FileError> {
+    /// what to write, and whether it has to be. Of these names, nothing is held back any more.
+    pub(super) fn update(
+        &mut self,
+        names: &[String],
+        change: impl FnOnce(Option<Table>) -> (Table, bool),
+    ) -> Result<(), FileError> {
         let _lock = self.lock()?;
         let fresh = self.changed()?;
-        change(fresh).map_or(Ok(()), |table| self.write(&table))
+        let (table, changed) = change(fresh);
+        let is_over = |entry: &&Entry| {
+            let name = &entry.instance.name;
+            names.contains(name) || table.get(name).is_some() || entry.is_expired(SystemTime::now())
+        };
+        let held: Table = self.held.iter().filter(|entry| !is_over(entry)).cloned().collect();
+        if !changed && held.len() == self.held.len() {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.held, held);
+        let written = self.write(&table);
+        if written.is_err() {
+            self.held = before;
+        }
+        written
+    }
+
+    /// Writes a table in place of all that the file holds.
+    pub(super) fn replace(&mut self, table: &Table) -> Result<(), FileError> {
+        let _lock = self.lock()?;
+        self.changed()?;
+        self.held = Table::default();
+        self.write(table)
     }
 
     /// Whether another process wrote it since it was last seen.
@@ -172,9 +203,21 @@ impl InstanceFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed(&self.path, "cannot be read", &error)),
         };
-        let table = parse(&text, &self.allow)
+        let whole = parse(&text)
             .map_err(|why| FileError::Failed(format!("`{}` is left as it is: {why}", self.path.display())))?;
-        self.seen = Some(stamp);
+        let (mut table, mut held) = (Table::default(), Table::default());
+        for (entry, why) in whole.into_iter().map(|(wanted, entry)| (entry, wanted.allowed(&self.allow).err())) {
+            if let Some(why) = why {
+                let name = entry.instance.name.as_str();
+                if self.held.get(name).is_none() {
+                    tracing::warn!(instance = name, "an instance in `{}` is passed over: {why}", self.path.display());
+                }
+                held.insert(entry);
+            } else {
+                table.insert(entry);
+            }
+        }
+        (self.seen, self.held) = (Some(stamp), held);
         Ok(Some(table))
     }
 
@@ -187,7 +230,8 @@ impl InstanceFile {
 
     fn try_write(&self, fresh: &Path, table: &Table) -> Result<Stamp, FileError> {
         let failed = |what: &'static str| move |error: io::Error| self.failed(fresh, what, &error);
-        let instances = table.iter().map(|entry| (entry.instance.name.clone(), kept(entry))).collect();
+        let whole = self.held.iter().chain(table.iter());
+        let instances = whole.map(|entry| (entry.instance.name.clone(), kept(entry))).collect();
         let whole = Whole { pylon_instances: VERSION, instances };
         let mut text = serde_json::to_vec_pretty(&whole).map_err(|error| failed("cannot be written")(error.into()))?;
         text.push(b'\n');
@@ -229,7 +273,7 @@ fn kept(entry: &Entry) -> Kept<'_> {
 }
 
 /// Reads the text of a file: all of it is sound, or nothing is taken over.
-fn parse(text: &[u8], allow: &AllowList) -> Result<Table, String> {
+fn parse(text: &[u8]) -> Result<Vec<(Wanted, Entry)>, String> {
     let foreign =
         |error: serde_json::Error| format!("it is no file of instances ({error}); move it away, or name another file");
     let whole: Whole<Read> = serde_json::from_slice(text).map_err(foreign)?;
@@ -244,8 +288,8 @@ fn parse(text: &[u8], allow: &AllowList) -> Result<Table, String> {
         check_name(&name).map_err(wrong)?;
         let Read { address, owner, groups, ttl, expires_ms } = read;
         let expires = expires_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
-        let wanted = Fields::new(address, owner, groups, ttl).check(allow).map_err(wrong)?;
-        Ok(wanted.entry(&name, expires))
+        let wanted = Fields::new(address, owner, groups, ttl).check().map_err(wrong)?;
+        Ok((wanted.clone(), wanted.entry(&name, expires)))
     };
     whole.instances.into_iter().map(entry).collect()
 }
@@ -253,7 +297,6 @@ fn parse(text: &[u8], allow: &AllowList) -> Result<Table, String> {
 #[cfg(test)]
 mod tests {
     use super::super::options::everywhere;
-    use super::super::order::Wanted;
     use super::*;
 
     fn entry(name: &str, expires: Option<SystemTime>) -> Entry {
@@ -273,7 +316,7 @@ mod tests {
         assert_eq!(table.len(), 0);
         let moment = UNIX_EPOCH + Duration::from_millis(4_000_000_000_123);
         let table: Table = [entry("a", Some(moment)), entry("b", None)].into_iter().collect();
-        file.update(|fresh| fresh.is_none().then(|| table.clone())).unwrap();
+        file.update(&[], |fresh| (table.clone(), fresh.is_none())).unwrap();
         assert!(!file.is_changed());
         let (_, again) = open(&path).unwrap();
         assert_eq!((again.get("a"), again.get("b"), again.len()), (table.get("a"), table.get("b"), 2));
@@ -296,7 +339,6 @@ mod tests {
             r#"{"pylon_instances": 1, "instances": {}, "more": 1}"#,
             r#"{"pylon_instances": 1, "instances": {"a": {}}}"#,
             r#"{"pylon_instances": 1, "instances": {"a.b": {"address": "10.0.0.1"}}}"#,
-            r#"{"pylon_instances": 1, "instances": {"a": {"address": "169.254.169.254"}}}"#,
             r#"{"pylon_instances": 1, "instances": {"a": {"address": "10.0.0.1"}}"#,
         ] {
             fs::write(&path, text).unwrap();
@@ -307,22 +349,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_allowed_is_held_back_until_it_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("i.json");
+        let (mut file, _) = open(&path).unwrap();
+        file.replace(&["a", "b", "c"].into_iter().map(|name| entry(name, None)).collect()).unwrap();
+        let (mut strict, table) =
+            InstanceFile::open(path.clone(), AllowList::new(vec!["10.9.0.0/16".parse().unwrap()])).unwrap();
+        assert_eq!((table.len(), strict.held.len()), (0, 3));
+        let other = || {
+            let body = br#"{"address":"10.9.0.1:80"}"#;
+            Wanted::parse(body, &everywhere()).unwrap().entry("b", None)
+        };
+        strict.update(&["a".to_owned()], |_| ([other()].into_iter().collect(), true)).unwrap();
+        let table = open(&path).unwrap().1;
+        assert_eq!((table.len(), table.get("b"), table.get("c")), (2, Some(&other()), Some(&entry("c", None))));
+        strict.update(&["c".to_owned()], |_| (Table::default(), false)).unwrap();
+        assert_eq!(open(&path).unwrap().1.len(), 0);
+    }
+
+    #[test]
     fn changes_of_another_process_are_seen_before_ones_own() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i.json");
         let ((mut one, _), (mut other, _)) = (open(&path).unwrap(), open(&path).unwrap());
-        one.update(|_| Some([entry("a", None)].into_iter().collect())).unwrap();
+        one.update(&[], |_| ([entry("a", None)].into_iter().collect(), true)).unwrap();
         assert!(other.is_changed());
         other
-            .update(|fresh| {
+            .update(&[], |fresh| {
                 let mut table = fresh.unwrap();
                 table.insert(entry("b", None));
-                Some(table)
+                (table, true)
             })
             .unwrap();
         assert_eq!(open(&path).unwrap().1.len(), 2);
         fs::write(&path, "broken by hand").unwrap();
-        assert!(one.update(|_| Some(Table::default())).is_err());
+        assert!(one.update(&[], |_| (Table::default(), true)).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "broken by hand");
     }
 
@@ -332,10 +394,10 @@ mod tests {
         let path = folder.path().join("i.json");
         let (mut file, _) = open(&path).unwrap();
         let held = file.lock().unwrap();
-        let error = file.update(|_| None).unwrap_err();
+        let error = file.update(&[], |_| (Table::default(), false)).unwrap_err();
         assert!(error.to_string().contains("locked by another process"), "{error}");
         drop(held);
-        file.update(|_| None).unwrap();
+        file.update(&[], |_| (Table::default(), false)).unwrap();
     }
 
     #[test]

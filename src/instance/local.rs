@@ -80,14 +80,16 @@ async fn work(shared: &Arc<Shared>, file: Option<&Arc<Mutex<InstanceFile>>>, cha
     let (file, in_file) = (Arc::clone(file), Arc::clone(shared));
     let made = tokio::task::spawn_blocking(move || {
         let mut draft = Draft::new(&in_file);
-        file.lock().update(|fresh| {
+        let free = changes.iter().filter(|change| change.condition == super::Condition::None);
+        let names: Vec<String> = free.map(|change| change.name.clone()).collect();
+        file.lock().update(&names, |fresh| {
             if let Some(table) = fresh {
                 draft.table = table;
             }
             draft.make(changes);
             // After a failure only a file that is written shows that it is over.
             let is_probe = in_file.health.trouble().is_some();
-            (draft.changed || is_probe).then(|| draft.table.clone())
+            (draft.table.clone(), draft.changed || is_probe)
         })?;
         Ok(draft)
     });

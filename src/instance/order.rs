@@ -71,7 +71,24 @@ impl Wanted {
             return Err("the body is no JSON object".to_owned());
         }
         let fields: Fields = serde_json::from_slice(body).map_err(|error| format!("the body: {error}"))?;
-        fields.check(allow)
+        let wanted = fields.check()?;
+        wanted.allowed(allow).map(|()| wanted)
+    }
+
+    /// Checks where it is.
+    ///
+    /// # Errors
+    /// The address is not allowed.
+    pub(super) fn allowed(&self, allow: &AllowList) -> Result<(), String> {
+        let (host, port) = (self.url.host(), self.url.port());
+        if allow.permits(host, port) != Permission::Refused {
+            return Ok(());
+        }
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Err(format!(
+            "address: {host}:{port} is not allowed; add it to `instances.allow`, where special addresses such as loopback need \
+             an entry of their own"
+        ))
     }
 
     /// The instance of this name, as of now.
@@ -119,11 +136,11 @@ impl Fields {
         Self { address, owner, groups, ttl }
     }
 
-    pub(super) fn check(self, allow: &AllowList) -> Result<Wanted, String> {
+    pub(super) fn check(self) -> Result<Wanted, String> {
         let present = |value: Option<Value>| value.filter(|value| !value.is_null());
         let address =
             present(self.address).ok_or("address: it is missing; write one such as \"http://10.0.0.5:8787\"")?;
-        let url = address_of(&address, allow)?;
+        let url = address_of(&address)?;
         let owner = present(self.owner).map(|owner| text("owner", &owner)).transpose()?;
         let groups = match present(self.groups) {
             None => Vec::new(),
@@ -139,20 +156,11 @@ impl Fields {
     }
 }
 
-fn address_of(value: &Value, allow: &AllowList) -> Result<HttpUrl, String> {
+fn address_of(value: &Value) -> Result<HttpUrl, String> {
     let text =
         value.as_str().map(str::trim).ok_or("address: it is no text; write one such as \"http://10.0.0.5:8787\"")?;
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url: HttpUrl = whole.parse().map_err(|error| format!("address: {error}"))?;
-    if allow.permits(url.host(), url.port()) == Permission::Refused {
-        let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
-        return Err(format!(
-            "address: {host}:{} is not allowed; add it to `instances.allow`, where special addresses such as loopback need \
-             an entry of their own",
-            url.port()
-        ));
-    }
-    Ok(url)
+    whole.parse().map_err(|error| format!("address: {error}"))
 }
 
 fn text(field: &str, value: &Value) -> Result<String, String> {

@@ -185,12 +185,8 @@ async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) ->
     ctx.outcome = Outcome::Limited;
     ctx.reason = Some(exceeded.reason);
     let extra = exceeded.response;
-    let detail = match exceeded.status {
-        StatusCode::SERVICE_UNAVAILABLE => "it cannot be found out at the moment whether these are too many requests",
-        _ => "too many requests",
-    };
     match exceeded.document {
-        None => refuse_with(session, ctx, exceeded.status, detail, &extra).await,
+        None => refuse_with(session, ctx, exceeded.status, exceeded.detail, &extra).await,
         Some(document) => {
             let mut header = ResponseHeader::build(exceeded.status, Some(extra.len() + 3))?;
             header.insert_header(http::header::CONTENT_TYPE, document.media_type)?;
@@ -206,7 +202,7 @@ async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) ->
 /// What a request's admission adds to its answer; `answered` is the upstream's status.
 pub(super) fn respond(response: &mut ResponseHeader, ctx: &mut Context) {
     if let Some(pass) = &mut ctx.pass {
-        pass.answered(response.status);
+        pass.answered(response.status, &response.headers);
         for (name, value) in &pass.response {
             response.set(name, value.clone());
         }

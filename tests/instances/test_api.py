@@ -233,3 +233,14 @@ def test_a_reload_says_that_a_change_needs_a_restart(pylon):
     pylon.write(instances={"file": "a", "etcd": {"endpoints": []}, "allow": ["10.0.0.0/33"]})
     answer = pylon.ask("POST", "/api/reload", headers={"Content-Type": "application/json"})
     assert answer.status_code >= 400 and "instances.file" in answer.text and "instances.allow" in answer.text
+
+
+def test_a_list_may_be_cut_and_says_how_many_there_are(pylon):
+    for name in ("c", "a", "b"):
+        pylon.put(name, owner="ann" if name == "c" else "bob")
+    found = pylon.list(limit=2)
+    assert ([one["name"] for one in found["instances"]], found["total"]) == (["a", "b"], 3)
+    assert pylon.list(limit=0, owner="bob")["total"] == 2
+    for wrong in ("-1", "x", ""):
+        answer = pylon.ask("GET", "/api/instances", params={"limit": wrong})
+        assert (answer.status_code, answer.json()["error"][:6]) == (400, "limit:")

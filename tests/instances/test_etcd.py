@@ -259,6 +259,19 @@ def test_a_copy_that_is_too_old_is_not_served(start, etcd, tmp_path):
     assert '"a"' in text.read_text()
 
 
+def test_a_copy_with_what_is_not_allowed_any_more_does_not_stop_the_start(start, etcd, tmp_path):
+    cached = settings(etcd, cache=str(tmp_path / "cache.json"))
+    pylon = start(instances=cached)
+    pylon.put("a", "10.0.0.1:1")
+    pylon.put("b", "10.9.0.1:1")
+    text = tmp_path / "cache.json"
+    wait_until(lambda: '"b"' in text.read_text(), PATIENCE, "the copy has it")
+    etcd.kill()
+    pylon.kill()
+    again = start(instances=cached | {"allow": ["10.0.0.0/16"]})
+    assert list(again.known()) == ["a"]
+
+
 def test_a_copy_of_others_stops_the_start(start, etcd, tmp_path):
     (tmp_path / "cache.json").write_text("precious")
     with pytest.raises(RuntimeError, match="is left as it is"):

@@ -171,3 +171,32 @@ def test_another_port_does_not_matter(start, directory, file):
     pylon = start(Registry, directory=directory, instances={"file": "instances.json"})
     pylon.put("one")
     assert "one" in file.read_text()
+
+
+def test_an_instance_that_is_not_allowed_any_more_is_held_back(start, directory, file):
+    def begin(allow, **options):
+        return start(directory=directory, instances={"file": str(file), "allow": [allow]}, **options)
+
+    def stored():
+        return {name: one["address"] for name, one in json.loads(file.read_text())["instances"].items()}
+
+    wide = begin("10.0.0.0/8")
+    for name, address in {"in": "10.0.0.1:1", "out": "10.9.0.1:1", "gone": "10.9.0.2:1", "anew": "10.9.0.3:1"}.items():
+        assert wide.put(name, address).status_code == 201
+    assert wide.put("short", "10.9.0.4:1", ttl="2s").status_code == 201
+    wide.stop()
+    narrow = begin("10.0.0.0/16", like=wide)
+    assert narrow.known() == {"in": "http://10.0.0.1:1"}
+    narrow.said("is passed over: address: 10.9.0.", times=4)
+    assert narrow.get("out").status_code == 404
+    assert narrow.put("out", "10.9.0.1:1").status_code == 400
+    # It can be put anew and removed, like any other.
+    assert narrow.delete("gone").status_code == 404
+    assert narrow.put("anew", "10.0.0.3:1", headers={"If-None-Match": "*"}).status_code == 201
+    wait_until(lambda: narrow.put("in", "10.0.0.1:2").status_code == 200 and "short" not in stored(), 20, "it is over")
+    assert stored() == {"in": "http://10.0.0.1:2", "anew": "http://10.0.0.3:1", "out": "http://10.9.0.1:1"}
+    assert narrow.is_up() and narrow.delete("anew").status_code == 200
+    narrow.stop()
+    # Had it been a mistake, nothing is lost.
+    again = begin("10.0.0.0/8", like=wide)
+    assert again.known() == {"in": "http://10.0.0.1:2", "out": "http://10.9.0.1:1"}

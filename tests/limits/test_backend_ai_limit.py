@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import time
 
 import pytest
 import requests
 
 from processes import BINARY, Program, answers, free_port, wait_until
-from signed_requests import ACCESS, CONFIG, Manager, Signer
+from signed_requests import ACCESS, CONFIG, Manager, Signer, differences
+from test_fleet import Manager as Counter
 
 TARGET = "/v4/x?a=1"
 
@@ -28,6 +30,30 @@ class Site(Program):
     def send(self, signer=None, target=TARGET, **more):
         headers = (signer or Signer()).headers("GET", target, self.authority) | more
         return requests.get(f"http://{self.authority}{target}", headers=headers, timeout=30)
+
+
+class CountingManager(Manager):
+    """Counts by itself, as the managers do: whose signature it has checked, or whose token it has taken. All its answers
+    but errors tell of the limit, also those for which it looked at no signature."""
+
+    def __init__(self, redis, limit):
+        super().__init__()
+        self.counter, self.limit = Counter(redis), limit
+
+    def verdict(self, request):
+        remaining, status = 1000, "200 OK"
+        if request.target != "/open":
+            token = request.one("X-BackendAI-Token")
+            if not token and differences(request):
+                return super().verdict(request)
+            count = self.counter.count("AKIATOKEN" if token else ACCESS)
+            if count > self.limit:
+                return b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
+            remaining = self.limit - count
+        if request.target == "/broken":
+            return b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+        told = f"X-RateLimit-Limit: {self.limit}\r\nX-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Window: 900\r\n"
+        return f"HTTP/1.1 {status}\r\n{told}Content-Length: 0\r\n\r\n".encode()
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +118,55 @@ def test_forged_and_unsigned_requests_spend_nothing(site, redis):
     requests.get(f"http://{site.authority}/", timeout=30)
     assert redis.client.dbsize() == 0
     assert site.send().status_code == 200
+
+
+@pytest.mark.parametrize("count", ["accepted", "upstream"])
+def test_managers_that_count_in_that_redis_count_alone(redis, tmp_path, count):
+    redis.client.flushall()
+    with CountingManager(redis, 6) as manager:
+        site = Site(tmp_path, manager.url, **with_redis(redis, 5), BACKENDAI_RATE_COUNT=count)
+        try:
+            for n in range(1, 6):
+                answer = site.send(target="/broken" if n == 3 else TARGET)
+                assert answer.status_code == (500 if n == 3 else 200)
+                if n != 3:
+                    # What the managers tell of their own limit.
+                    told = [answer.headers[f"X-RateLimit-{name}"] for name in ("Limit", "Remaining", "Window")]
+                    assert told == ["6", str(6 - n), "900"]
+                assert redis.client.zcard(ACCESS) == n
+            begun = len(manager.begun)
+            assert site.send().status_code == 429
+            assert (len(manager.begun), redis.client.zcard(ACCESS)) == (begun, 5), "it did not come to the managers"
+            # A quarter of an hour later.
+            redis.client.zadd(ACCESS, {member: time.time() - 901 for member in redis.client.zrange(ACCESS, 0, -1)})
+            assert site.send().status_code == 200
+            assert redis.client.zcard(ACCESS) == 1
+        finally:
+            site.stop()
+
+
+def test_a_key_that_the_managers_did_not_look_at_spends_nothing(redis, tmp_path):
+    redis.client.flushall()
+    with CountingManager(redis, 100) as manager:
+        site = Site(tmp_path, manager.url, **with_redis(redis, 2))
+        try:
+            for _ in range(5):
+                assert site.send(Signer(secret="forged-forged-forged"), target="/open").status_code == 200
+                # Who has a token of his own is known by that.
+                forged = Signer(secret="forged-forged-forged")
+                assert site.send(forged, **{"X-BackendAI-Token": "mine"}).status_code == 200
+            assert redis.client.zcard("AKIATOKEN") == 5
+            assert [site.send().status_code for _ in range(3)] == [200, 200, 429]
+            assert redis.client.zcard(ACCESS) == 2
+        finally:
+            site.stop()
+
+
+def test_nobody_says_which_address_was_signed(site, manager):
+    site = site()
+    begun = len(manager.begun)
+    assert site.send(**{"X-Forwarded-URL": f"http://{site.authority}/v4/other"}).status_code == 200
+    assert manager.begun[begun].all("X-Forwarded-URL") == []
 
 
 def test_without_a_redis_the_limit_is_left_out(manager, tmp_path):

@@ -196,3 +196,20 @@ def test_a_script_that_was_forgotten_is_sent_again(gate, redis):
     redis.client.flushall()
     assert [gate.status(**bearing("AKIASCRIPT")) for _ in range(4)] == [200, 200, 200, 429]
     assert gate.metric("pylon_ratelimit_store_errors_total") == 0
+
+
+def test_a_rate_that_is_raised_holds_at_once(gate, redis):
+    redis.client.flushall()
+    where = {"url": redis.url, "database": 1, "deadline": "5s", "fail": "closed"}
+    gate = gate(limit={"rate": "2/h", "redis": where})
+    assert [gate.status() for _ in range(3)] == [200, 200, 429]
+    gate.reload(limit={"rate": "100/s", "redis": where})
+    wait_until(lambda: gate.status() == 200, 5, "the new rate")
+
+
+def test_a_key_that_looks_like_an_address_is_not_one(gate, redis):
+    redis.client.flushall()
+    where = {"url": redis.url, "database": 1, "deadline": "5s", "keys": "raw"}
+    gate = gate(limit={"by": "header.X-Key", "rate": "1/h", "redis": where})
+    assert gate.status(**{"X-Key": "client_ip:127.0.0.1"}) == 200
+    assert [gate.status(), gate.status()] == [200, 429]

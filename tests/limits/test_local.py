@@ -90,6 +90,14 @@ def test_counts_outlive_a_reload(gate):
     assert statuses(gate, 2) == [200, 429]
 
 
+def test_a_limit_that_is_raised_holds_at_once(gate):
+    gate = gate(limit={"rate": "2/h"})
+    assert statuses(gate, 3) == [200, 200, 429]
+    gate.reload(limit={"rate": "100/s"})
+    wait_until(lambda: gate.get().status_code == 200, 5, "the new rate")
+    assert int(gate.get().headers["X-RateLimit-Reset"]) <= 1
+
+
 class Waiting:
     """Clients whose requests are under way until they are dropped."""
 
@@ -141,6 +149,31 @@ def test_a_tunnel_has_its_place_until_it_ends(gate, origin):
         for _ in range(5):
             assert gate.get().status_code == 429
     wait_until(lambda: gate.get().status_code == 200, 20, "the place of the tunnel")
+
+
+def send_twice(gate, name, values):
+    """The status of a request that has a header more than once."""
+    host, port = gate.authority.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        lines = "".join(f"{name}: {value}\r\n" for value in values)
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n".encode())
+        return int(sock.makefile("rb").readline().split()[1])
+
+
+def test_a_good_key_does_not_lend_itself_to_another(gate):
+    """The upstream may take another of two keys than Pylon."""
+    gate = gate(limit={"by": "header.X-Key", "requests": 1, "window": "1h", "count": "accepted"})
+    for values in (["victim", "mine"], ["mine", "victim"], ["victim", ""]):
+        assert send_twice(gate, "X-Key", values) == 400
+    assert [gate.status(**{"X-Key": "victim"}) for _ in range(2)] == [200, 429]
+
+
+def test_who_brings_a_forged_key_is_not_told_of_its_owner(gate):
+    gate = gate(limit={"by": "header.X-Key", "requests": 9, "window": "1h", "count": "accepted"})
+    good, bad = ({"X-Key": "k"} | more for more in ({}, {"Authorization": "x:bad"}))
+    assert gate.get(headers=good).headers["X-RateLimit-Remaining"] == "8"
+    answer = gate.get(headers=bad)
+    assert answer.status_code == 401 and not [name for name in answer.headers if "ratelimit" in name.lower()]
 
 
 @pytest.mark.parametrize("status", [400, 401])

@@ -56,7 +56,7 @@ impl Cache {
             let table = changed.then(|| (**etcd.shared.table.load()).clone());
             let written = tokio::task::spawn_blocking(move || {
                 let written = match table {
-                    Some(table) => cache.file.update(|_| Some(table)),
+                    Some(table) => cache.file.replace(&table),
                     None => cache.file.touch(),
                 };
                 (cache, written)

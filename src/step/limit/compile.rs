@@ -105,6 +105,7 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
         refusal,
         counted: spec.count.unwrap_or_default(),
         refused: if refused.is_empty() { vec![401, 403] } else { refused },
+        counted_by: spec.counted_by.as_ref().map(|name| name.get().clone()),
         kind,
         store,
     })
@@ -168,7 +169,12 @@ fn misplaced(spec: &LimitSpec, shape: Shape) -> Vec<Mistake> {
         ),
         (
             "refused",
-            !spec.refused.is_empty() && counted != Counted::Accepted,
+            !spec.refused.is_empty() && counted == Counted::All,
+            "it says what is not counted with `count: accepted`; add that, or remove it",
+        ),
+        (
+            "counted_by",
+            spec.counted_by.is_some() && counted == Counted::All,
             "it says what is not counted with `count: accepted`; add that, or remove it",
         ),
     ];

@@ -19,6 +19,9 @@ const IPV6_PREFIX: u8 = 64;
 /// Bytes of a key that is kept as it is at most.
 const LONGEST: usize = 256;
 
+/// What keys in a store begin with that are not texts as they are.
+const OURS: [&[u8]; 2] = [b"client_ip:", b"sha256:"];
+
 /// A key in a store.
 pub(super) type StoreKey = SmallVec<[u8; 64]>;
 
@@ -72,6 +75,15 @@ impl By {
     /// Whether keys may be secrets, which are not to be seen in a store.
     pub(super) fn may_be_secret(&self) -> bool {
         matches!(self.what, What::Header(..) | What::Cookie(..))
+    }
+
+    /// The header that says whom a request counts by, where it is there more than once: the upstream may take another of
+    /// them.
+    pub(super) fn ambiguous(&self, asking: &Asking<'_>) -> Option<&HeaderName> {
+        match &self.what {
+            What::Header(name, _) if asking.headers.get_all(name).iter().nth(1).is_some() => Some(name),
+            _ => None,
+        }
     }
 
     /// What a request is counted by; `None` where it is not counted.
@@ -191,7 +203,8 @@ impl Key<'_> {
             key.extend_from_slice(b"route");
             return key;
         }
-        if form == KeyForm::Raw && self.text.len() <= LONGEST {
+        let is_taken = OURS.iter().any(|begin| self.text.starts_with(begin));
+        if form == KeyForm::Raw && self.text.len() <= LONGEST && !is_taken {
             key.extend_from_slice(&self.text);
             if key.as_slice() != taken.as_bytes() {
                 return key;
@@ -280,7 +293,13 @@ mod tests {
     fn keys_in_a_store_are_bounded_and_never_the_counter() {
         let key = |text: &str| Key { kind: 3, text: Cow::Owned(text.as_bytes().to_vec()) };
         assert_eq!(key("a").stored("", KeyForm::Raw, "#").as_slice(), b"a");
-        for (text, form) in [("#", KeyForm::Raw), ("a", KeyForm::Hashed), (&*"x".repeat(257), KeyForm::Raw)] {
+        for (text, form) in [
+            ("#", KeyForm::Raw),
+            ("a", KeyForm::Hashed),
+            (&*"x".repeat(257), KeyForm::Raw),
+            ("client_ip:192.0.2.1", KeyForm::Raw),
+            ("sha256:00", KeyForm::Raw),
+        ] {
             let stored = key(text).stored("", form, "#");
             assert!(stored.starts_with(b"sha256:") && stored.len() == 71, "{text}");
         }

@@ -17,12 +17,15 @@
 //!
 //! Keys that are not proven (a header of which no `auth` knows) could be forged to use up somebody else's budget. With
 //! `count: accepted` a request is only asked after on its way in, and counted when the upstream answered with none of the
-//! `refused` statuses. Requests that are under way when the limit is reached then pass all the same.
+//! `refused` statuses. Requests that are under way when the limit is reached then pass all the same. An upstream that counts
+//! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands. A header
+//! that is there more than once is refused: the upstream may take another of them than Pylon.
 
 mod answer;
 mod compile;
 mod key;
 mod local;
+mod pass;
 mod store;
 mod table;
 #[cfg(test)]
@@ -31,13 +34,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use once_cell::sync::Lazy;
 use smallvec::SmallVec;
 
 use self::answer::{Refusal, Telling, retry_after};
-use self::key::{By, Key, StoreKey};
+use self::key::{By, Key};
 use self::local::{Bucket, BucketRule, Mode, Verdict, Window, WindowRule};
+use self::pass::{Counts, Pending};
 use self::store::Store;
 use self::table::{Hashed, Hashing, Kept, Table, UnderWay};
 use super::Mistake;
@@ -48,6 +52,7 @@ use crate::config::{Counted, Fail, KeyPath, LimitSpec};
 use crate::observe::LimitMetrics;
 
 pub use answer::{Document, Told};
+pub use pass::{Exceeded, Pass};
 
 /// What is counted in this process.
 #[derive(Debug)]
@@ -114,6 +119,8 @@ struct Limit {
     counted: Counted,
     /// Statuses by which the upstream says that a key is not good.
     refused: Vec<u16>,
+    /// The header by which the upstream says that it has counted a request itself.
+    counted_by: Option<HeaderName>,
     kind: Kind,
     store: Option<Store>,
     metrics: LimitMetrics,
@@ -123,72 +130,6 @@ struct Limit {
 #[derive(Debug)]
 pub struct Limits {
     limits: Box<[Arc<Limit>]>,
-}
-
-/// A request that is counted when the upstream has accepted it.
-#[derive(Debug)]
-struct Pending {
-    limit: Arc<Limit>,
-    counts: Counts,
-}
-
-/// Where a request is counted.
-#[derive(Debug)]
-enum Counts {
-    Here(Hashed),
-    InStore(StoreKey),
-}
-
-/// A request that passed its limits; what it holds of them is given back when this is dropped.
-#[derive(Debug, Default)]
-pub struct Pass {
-    /// Headers that the client gets.
-    pub response: Told,
-    places: SmallVec<[Place; 1]>,
-    pending: SmallVec<[Pending; 1]>,
-}
-
-impl Pass {
-    /// The upstream answered: what is counted only now is counted, by whether it accepted the request.
-    pub fn answered(&mut self, status: StatusCode) {
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            return;
-        }
-        for pending in self.pending.drain(..) {
-            let Pending { limit, counts } = pending;
-            if limit.refused.contains(&status.as_u16()) {
-                continue;
-            }
-            match counts {
-                Counts::Here(key) => {
-                    limit.decide_here(key, clock(), Mode::Count);
-                }
-                Counts::InStore(key) => {
-                    // Nobody waits for it.
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                        runtime.spawn(async move {
-                            if let Some(store) = &limit.store {
-                                store.count(&key).await;
-                            }
-                        });
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A request that does not pass.
-#[derive(Debug)]
-pub struct Exceeded {
-    /// 429 or as configured; 503 where a limit cannot be checked and is closed then.
-    pub status: StatusCode,
-    /// Headers that the client gets, `Retry-After` among them.
-    pub response: Told,
-    /// The body, where the limit has one of its own.
-    pub document: Option<Document>,
-    /// Which limit, for the log.
-    pub reason: String,
 }
 
 /// What a request has taken of limits so far.
@@ -239,7 +180,11 @@ impl Limits {
         let mut taken = Taken::default();
         for limit in &self.limits {
             let Some(key) = limit.by.key(asking, identity) else { continue };
-            if let Err(exceeded) = limit.admit(&key, now, &mut taken).await {
+            let admitted = match limit.by.ambiguous(asking).filter(|_| limit.counted != Counted::All) {
+                Some(name) => Err(limit.ambiguous(name)),
+                None => limit.admit(&key, now, &mut taken).await,
+            };
+            if let Err(exceeded) = admitted {
                 for (limit, key) in taken.here {
                     limit.give_back(key);
                 }
@@ -268,17 +213,17 @@ impl Limit {
         match (store.decide(&stored, mode).await, store.fail) {
             (Ok(verdict), _) => {
                 self.heed(verdict, taken)?;
-                if self.counted == Counted::Accepted {
-                    taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::InStore(stored) });
-                }
+                self.await_answer(Counts::InStore(stored), taken);
                 Ok(())
             }
             (Err(_), Fail::Open) => Ok(()),
-            (Err(_), Fail::Local) => self.admit_here(key, now, mode, taken),
+            // It may have waited since.
+            (Err(_), Fail::Local) => self.admit_here(key, clock(), mode, taken),
             (Err(error), Fail::Closed) => Err(Box::new(Exceeded {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 response: Told::from_iter([retry_after(Duration::ZERO)]),
                 document: None,
+                detail: "it cannot be found out at the moment whether these are too many requests",
                 reason: format!("the limit `{}` cannot be checked: {error}", self.label),
             })),
         }
@@ -304,10 +249,20 @@ impl Limit {
         self.heed(self.decide_here(key, now, mode), taken)?;
         if mode == Mode::Take {
             taken.here.push((self, key));
-        } else if self.counted == Counted::Accepted {
-            taken.pass.pending.push(Pending { limit: Arc::clone(self), counts: Counts::Here(key) });
+        } else {
+            self.await_answer(Counts::Here(key), taken);
         }
         Ok(())
+    }
+
+    /// Has the upstream's answer decide what is counted and told, where it does.
+    fn await_answer(self: &Arc<Self>, counts: Counts, taken: &mut Taken<'_>) {
+        let counts = match self.counted {
+            Counted::Accepted => counts,
+            Counted::Upstream if self.counted_by.is_some() => Counts::There,
+            Counted::Upstream | Counted::All => return,
+        };
+        taken.pass.pending.push(Pending { limit: Arc::clone(self), counts });
     }
 
     fn heed<'l>(&'l self, verdict: Verdict, taken: &mut Taken<'l>) -> Result<(), Box<Exceeded>> {
@@ -328,7 +283,19 @@ impl Limit {
         self.telling.tell(verdict, &mut response);
         response.push(retry_after(verdict.wait));
         let (status, document) = (self.refusal.status, self.refusal.document.clone());
-        Box::new(Exceeded { status, response, document, reason: format!("the limit `{}` is exceeded", self.label) })
+        let reason = format!("the limit `{}` is exceeded", self.label);
+        Box::new(Exceeded { status, response, document, detail: "too many requests", reason })
+    }
+
+    /// Whoever has a good key could have another's counted, or one of nobody.
+    fn ambiguous(&self, name: &HeaderName) -> Box<Exceeded> {
+        Box::new(Exceeded {
+            status: StatusCode::BAD_REQUEST,
+            response: Told::new(),
+            document: None,
+            detail: "a header that says who asks is there more than once",
+            reason: format!("`{name}`, by which the limit `{}` counts, is there more than once", self.label),
+        })
     }
 
     fn hash(&self, key: &Key<'_>) -> Hashed {

@@ -50,7 +50,8 @@ return {passes and 1 or 0, count, wait}
     )
 });
 
-/// A token bucket: for each key the time at which it is full again, in microseconds of Unix time.
+/// A token bucket: for each key the time at which it is full again, in microseconds of Unix time. More than all can be missing
+/// where the rule was a stricter one before, or the clock another.
 static BUCKET: Lazy<Script> = Lazy::new(|| {
     Script::new(
         r"
@@ -63,13 +64,18 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local full_at = 0
 if kind == 'string' then full_at = tonumber(redis.call('GET', key)) end
 if not full_at then return {-1, 0, 0} end
-full_at = math.max(full_at, now) + each
 local whole = each * burst
+local function keep(at) redis.call('SET', key, string.format('%.17g', at), 'PX', math.max(math.ceil((at - now) / 1000), 1)) end
+if full_at > now + whole then
+  full_at = now + whole
+  keep(full_at)
+end
+full_at = math.max(full_at, now) + each
 local missing = full_at - now
 local passes = missing <= whole
 if mode == 'count' or (mode == 'take' and passes) then
   full_at = math.min(full_at, now + whole)
-  redis.call('SET', key, string.format('%.17g', full_at), 'PX', math.max(math.ceil((full_at - now) / 1000), 1))
+  keep(full_at)
 end
 if passes then return {1, math.floor((whole - missing) / each), math.ceil(missing / 1000)} end
 return {0, 0, math.ceil((missing - whole) / 1000)}

@@ -273,6 +273,34 @@ async fn places_are_given_back_when_requests_end() {
     assert_eq!(places.under_way.len(), 0);
 }
 
+#[test]
+fn a_rule_that_is_made_milder_holds_at_once() {
+    let (strict, mild) =
+        (BucketRule { each: 3600 * 1000 * MILLI, burst: 2 }, BucketRule { each: 10 * MILLI, burst: 100 });
+    let (mut bucket, now) = (Bucket::default(), 1 << 50);
+    assert!(bucket.decide(&strict, now, Mode::Take).passes && bucket.decide(&strict, now, Mode::Take).passes);
+    assert_eq!(bucket.decide(&mild, now, Mode::Take).wait, Duration::from_millis(10));
+    assert!(bucket.decide(&mild, now + 10 * MILLI, Mode::Take).passes);
+}
+
+#[tokio::test]
+async fn what_the_upstream_counts_does_not_count_again() {
+    let limits =
+        compile("{ requests: 1, window: 60s, by: header.X, count: accepted, counted_by: X-RateLimit-Limit }").unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x", "a".parse().unwrap());
+    let mut said = HeaderMap::new();
+    said.insert("x-ratelimit-limit", "9".parse().unwrap());
+    for _ in 0..3 {
+        let mut pass = ask(&limits, "::1", &headers).await.unwrap();
+        pass.answered(StatusCode::OK, &said);
+        assert!(pass.response.is_empty());
+    }
+    ask(&limits, "::1", &headers).await.unwrap().answered(StatusCode::OK, &HeaderMap::new());
+    assert!(ask(&limits, "::1", &headers).await.is_err());
+    assert!(compile("{ requests: 1, window: 60s, counted_by: X-A }").is_err());
+}
+
 #[tokio::test]
 async fn only_what_the_upstream_accepts_counts() {
     let limits = compile("{ requests: 2, window: 60s, by: header.X, count: accepted, refused: [400, 401] }").unwrap();
@@ -282,7 +310,7 @@ async fn only_what_the_upstream_accepts_counts() {
         let mut pass = ask(&limits, "::1", &headers).await.unwrap();
         let (_, remaining) = told(&pass.response)[1].clone();
         assert_eq!(remaining, if status == 101 { "0" } else { "1" }, "{status}");
-        pass.answered(StatusCode::from_u16(status).unwrap());
+        pass.answered(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
     }
     assert!(ask(&limits, "::1", &headers).await.is_err());
 }
