@@ -227,16 +227,17 @@ fn portal(name: &'static str, knows_prefix: bool) -> Router {
     let to = format!("{base}/home");
     let own = base.clone();
     let home = get(async move |headers: HeaderMap| show(name, &own, &headers));
-    let pages = Router::new()
-        .route("/", get(async move || redirect(StatusCode::FOUND, &to)))
-        .route("/home", home)
-        .route("/style.css", get(style))
-        .route("/script.js", get(script))
-        .route("/events", get(events))
-        .route("/socket", any(echo))
-        .route("/api/kernels/{id}/channels", any(echo))
-        .route("/terminals/websocket/{id}", any(echo));
-    if knows_prefix { Router::new().nest(&base, pages) } else { pages }.fallback(not_found)
+    let at = |path: &str| format!("{base}{path}");
+    Router::new()
+        .route(&at("/"), get(async move || redirect(StatusCode::FOUND, &to)))
+        .route(&at("/home"), home)
+        .route(&at("/style.css"), get(style))
+        .route(&at("/script.js"), get(script))
+        .route(&at("/events"), get(events))
+        .route(&at("/socket"), any(echo))
+        .route(&at("/api/kernels/{id}/channels"), any(echo))
+        .route(&at("/terminals/websocket/{id}"), any(echo))
+        .fallback(not_found)
 }
 
 fn show(name: &str, base: &str, headers: &HeaderMap) -> Response {

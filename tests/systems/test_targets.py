@@ -117,7 +117,7 @@ def test_no_address_of_this_machine_leads_back_into_the_process(start):
         assert json.loads(peer.ask(f"/{own}:{beside.port}/x", host="h").body)["name"] == "beside"
         assert peer.ask(f"/{own}:{port}/{own}:{beside.port}/x", host="h").status == 403
         assert beside.asked("/x") == 1
-    assert "is an address of this very process" in edge.text()
+    wait_until(lambda: "is an address of this very process" in edge.text(), what="the log says why")
 
 
 @pytest.fixture
