@@ -23,7 +23,7 @@ use serde::de::{self, Visitor};
 
 pub use http::{HeaderName, Method, StatusCode};
 pub use media::MediaRange;
-pub use net::{Cidr, ListenAddress};
+pub use net::{Cidr, ListenAddress, canonical};
 pub use number::{Count, Flag, Percent};
 pub use pool::{HashKey, ServerAddress, StatusRange, is_cookie_name};
 pub use secret::{Secret, optional as optional_secret};

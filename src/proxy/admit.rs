@@ -199,13 +199,17 @@ async fn exceed(session: &mut Session, ctx: &mut Context, exceeded: Exceeded) ->
     }
 }
 
-/// What a request's admission adds to its answer; `answered` is the upstream's status.
-pub(super) fn respond(response: &mut ResponseHeader, ctx: &mut Context) {
+/// Tells the limits that a request has passed what came of it.
+pub(super) fn answered(response: &ResponseHeader, ctx: &mut Context) {
     if let Some(pass) = &mut ctx.pass {
         pass.answered(response.status, &response.headers);
-        for (name, value) in &pass.response {
-            response.set(name, value.clone());
-        }
+    }
+}
+
+/// What a request's admission adds to its answer.
+pub(super) fn respond(response: &mut ResponseHeader, ctx: &Context) {
+    for (name, value) in ctx.pass.iter().flat_map(|pass| &pass.response) {
+        response.set(name, value.clone());
     }
     if let Some(proof) = &ctx.proof {
         for (name, value) in &proof.response {

@@ -118,7 +118,7 @@ async fn send(
         let values = Values { path: &decision.path, found, scheme: ctx.client.scheme, host: &ctx.host, identity };
         files.response_headers.apply(&mut header, &values);
     }
-    super::admit::respond(&mut header, ctx);
+    super::admit::answered(&header, ctx);
     let bodiless = length == 0 || session.req_header().method == Method::HEAD;
     write_head(session, ctx, header, bodiless).await.map_err(gone)?;
     if !bodiless {

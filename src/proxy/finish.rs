@@ -9,7 +9,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::context::End;
 use super::limits::{note, rejection_of};
-use super::{Context, Gateway};
+use super::{Context, Gateway, admit};
 use crate::observe::{Outcome, Rejections};
 use crate::step::Headers;
 use crate::step::errors::ErrorPages;
@@ -47,9 +47,7 @@ pub(super) async fn write_head(
     if let Some(hsts) = ctx.hsts() {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
-    for (name, value) in ctx.pass.iter().flat_map(|pass| &pass.response) {
-        header.insert_header(name.clone(), value.clone())?;
-    }
+    admit::respond(&mut header, ctx);
     if !session.is_body_empty() {
         // The rest of an upload that nobody wants is not worth reading.
         session.set_keepalive(None);

@@ -149,6 +149,7 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         if !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            admit::answered(response, ctx);
             admit::respond(response, ctx);
         }
         respond::fit_to_client(session, response, ctx);

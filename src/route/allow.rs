@@ -12,6 +12,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use once_cell::sync::Lazy;
 
+use crate::config::value::canonical;
+
 /// Networks, names and ports that may be reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
@@ -162,10 +164,10 @@ impl FromStr for AllowEntry {
             }
         };
         let place = if let Some(address) = parse_address(place) {
-            Where::Net(IpNet::from(address))
+            Where::Net(IpNet::from(address.to_canonical()))
         } else if place.contains('/') {
             let bare = place.replace(['[', ']'], "");
-            Where::Net(bare.parse::<IpNet>().map_err(|_| wrong())?.trunc())
+            Where::Net(canonical(bare.parse::<IpNet>().map_err(|_| wrong())?.trunc()))
         } else {
             match place.parse().map_err(|_| wrong())? {
                 super::host::HostPattern::Exact(name) if is_name(&name) => Where::Name(name),
@@ -235,6 +237,7 @@ mod tests {
         assert_eq!(list.permits("node", 9), Permission::Allowed);
         assert!(connects(&list, "other", "10.0.0.1", 22));
         assert!(!connects(&list, "other", "192.168.0.1", 22));
+        assert!(connects(&self::list("[::ffff:10.0.0.0]/104:22"), "other", "10.0.0.1", 22));
     }
 
     #[test]

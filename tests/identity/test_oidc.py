@@ -35,6 +35,7 @@ class Desk:
         routes = {
             "/app/**": {"auth": self.step},
             "/staff/**": {"auth": self.step, "require": {"groups": "staff"}},
+            "/here/**": {"auth": self.step, "answer": {"body": "let in"}},
             "/open/**": {},
         }
         self.gate = start(Gate, routes, listeners=self.listeners)
@@ -274,6 +275,21 @@ def test_tokens_are_renewed_and_the_browser_notices_nothing(desk, provider, quic
     for session in (first, second):
         cookie = {"Cookie": f"{SESSION}={session[SESSION]}"}
         assert told(desk.gate.get("/app/", cookie))["x-user"] == "ann"
+
+
+def test_answers_of_pylon_bring_the_renewed_session_too(desk, quick, browser):
+    browser.to(f"{desk.url}/app/")
+    first = browser.named(SESSION)
+
+    def renewed():
+        answer = browser.get(f"{desk.url}/here/")
+        assert (answer.status_code, answer.text) == (200, "let in")
+        return "set-cookie" in answer.headers and answer
+
+    answer = wait_until(renewed, 20, "the session is renewed")
+    assert len(answer.headers.get_list("set-cookie")) == 1
+    assert answer.headers["cache-control"] == "private"
+    assert browser.named(SESSION) != first
 
 
 def test_who_is_signed_out_at_the_provider_is_signed_out_here(desk, provider, quick, browser):

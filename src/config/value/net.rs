@@ -8,6 +8,20 @@ use ipnet::IpNet;
 
 use super::ValueError;
 
+/// The same network, of IPv4 where it is written as IPv4 mapped to IPv6 (`::ffff:10.0.0.0/104`; RFC 4291 section
+/// 2.5.5.2), as addresses are that it is compared with.
+#[must_use]
+pub fn canonical(net: IpNet) -> IpNet {
+    let mapped = match net.addr().to_canonical() {
+        IpAddr::V4(address) => net.prefix_len().checked_sub(96).map(|length| IpNet::new(address.into(), length)),
+        IpAddr::V6(_) => None,
+    };
+    match (net, mapped) {
+        (IpNet::V6(_), Some(Ok(mapped))) => mapped,
+        _ => net,
+    }
+}
+
 /// A network, `10.0.0.0/8`, or a single address, `10.0.0.1`. All bits behind the prefix are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr(IpNet);
@@ -40,7 +54,7 @@ impl FromStr for Cidr {
         let refused = |why: &str| Err(ValueError::new(format!("{text:?} {why}")));
         let trimmed = text.trim();
         if let Ok(address) = trimmed.parse::<IpAddr>() {
-            return Ok(Self(address.into()));
+            return Ok(Self(address.to_canonical().into()));
         }
         if let Ok(net) = trimmed.parse::<IpNet>() {
             if net != net.trunc() {
@@ -49,7 +63,7 @@ impl FromStr for Cidr {
                     "has bits set behind its prefix; write \"{meant}\", or \"{only}\" for the one address"
                 ));
             }
-            return Ok(Self(net));
+            return Ok(Self(canonical(net)));
         }
         match trimmed.split_once('/').map(|(address, _)| address.parse::<IpAddr>()) {
             Some(Ok(IpAddr::V4(address))) => {
