@@ -40,7 +40,8 @@ def test_of_very_many_the_first_are_shown(console, edge):
     pylon = edge()
     with requests.Session() as session:
         for at in range(230):
-            body = {"address": "http://a-host-with-a-rather-long-name.of-some-cluster.example.test:65535", "owner": "x" * 200}
+            address = "http://a-host-with-a-rather-long-name.of-some-cluster.example.test:65535"
+            body = {"address": address, "owner": "x" * 200}
             session.put(f"{pylon.admin}/api/instances/{'long-' * 10}{at:03}", json=body, timeout=20)
     console.look(PHONE)
     console.open(pylon.admin)

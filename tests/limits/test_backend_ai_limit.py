@@ -41,7 +41,7 @@ class CountingManager(Manager):
         self.counter, self.limit = Counter(redis), limit
 
     def verdict(self, request):
-        remaining, status = 1000, "200 OK"
+        remaining = 1000
         if request.target != "/open":
             token = request.one("X-BackendAI-Token")
             if not token and differences(request):
@@ -52,8 +52,9 @@ class CountingManager(Manager):
             remaining = self.limit - count
         if request.target == "/broken":
             return b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
-        told = f"X-RateLimit-Limit: {self.limit}\r\nX-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Window: 900\r\n"
-        return f"HTTP/1.1 {status}\r\n{told}Content-Length: 0\r\n\r\n".encode()
+        told = {"Limit": self.limit, "Remaining": remaining, "Window": 900}
+        lines = "".join(f"X-RateLimit-{name}: {value}\r\n" for name, value in told.items())
+        return f"HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n".encode()
 
 
 @pytest.fixture(scope="module")
