@@ -12,6 +12,7 @@ mod io;
 mod lent;
 mod limits;
 mod opening;
+mod own;
 pub mod pace;
 pub mod proxy_header;
 mod refusal;
@@ -21,7 +22,7 @@ mod socket;
 pub mod takeover;
 mod tls;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use accept::{Room, bind, connections_limit};
@@ -165,7 +166,7 @@ impl Listeners {
             ip.is_loopback()
                 || ip.is_unspecified()
                 || local.is_some_and(|l| l.ip().to_canonical() == ip)
-                || is_of_this_machine(ip)
+                || own::is_of_this_machine(ip)
         };
         let own = self.all.iter().map(|listener| listener.address).chain(self.admin);
         own.filter(|own| own.port() == address.port())
@@ -196,14 +197,4 @@ impl Listeners {
         let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
         Origin { scheme, authority }
     }
-}
-
-/// Whether an address is one of this machine: the kernel goes there from that very address. Nothing is sent.
-fn is_of_this_machine(ip: IpAddr) -> bool {
-    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((ip, 1))?;
-        socket.local_addr()
-    });
-    from.is_ok_and(|from| from.ip() == ip)
 }

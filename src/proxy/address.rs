@@ -79,13 +79,13 @@ async fn address(gateway: &Gateway, target: &DynamicTarget, ctx: &mut Context) -
     }
 }
 
-/// Whether a name stands for an address that the allow-list has.
-pub(super) async fn may_be_reached(gateway: &Gateway, dynamic: &Dynamic, target: &DynamicTarget) -> bool {
-    let found = gateway.resolver.resolve(&target.host, target.port).await;
-    found.is_ok_and(|found| {
-        let mut addresses = found.addresses().into_iter();
-        addresses.any(|address| dynamic.allow.permits_connection(&target.host, address.ip(), target.port))
-    })
+/// Whether it is certain that a name stands for no address that the allow-list has.
+pub(super) async fn is_out_of_reach(gateway: &Gateway, dynamic: &Dynamic, target: &DynamicTarget) -> bool {
+    let permits = |address: SocketAddr| dynamic.allow.permits_connection(&target.host, address.ip(), target.port);
+    match gateway.resolver.resolve(&target.host, target.port).await {
+        Ok(found) => found.is_whole() && !found.addresses().into_iter().any(permits),
+        Err(error) => error.is_certain,
+    }
 }
 
 /// A target must not lead back into this process: a request could name it again and again, or its admin port.

@@ -22,13 +22,14 @@ pub(super) async fn aim(gateway: &Gateway, session: &Session, ctx: &mut Context)
         lookup.ready().await;
     }
     let Some(mut decision) = ctx.decision.take() else { return };
-    for _ in 0..MOST_NAMES {
+    // Each round knows one name more that leads nowhere; the last one takes what it gets.
+    for round in (0..MOST_NAMES).rev() {
         let cookies = with_target(session.req_header(), |target| {
             let request = described(session.req_header(), target, ctx);
             decision.aim(&request, ctx.identity(), &|name| gateway.instances.find(name))
         });
-        let Some((dynamic, target)) = decision.doubtful() else { break };
-        if super::address::may_be_reached(gateway, dynamic, target).await {
+        let Some((dynamic, target)) = decision.doubtful().filter(|_| round > 0) else { break };
+        if !super::address::is_out_of_reach(gateway, dynamic, target).await {
             break;
         }
         dynamic.doubt(&target.host);

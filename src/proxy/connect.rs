@@ -38,7 +38,11 @@ pub(super) async fn choose(gateway: &Gateway, session: &mut Session, ctx: &mut C
     // What an attempt before this one met is told of that attempt.
     (ctx.upstream_status, ctx.reason) = (None, None);
     let mut peer = match server(gateway, session, ctx).await {
-        Err(_) if ctx.outcome.may_fall_back() && fall_back(session, ctx) => server(gateway, session, ctx).await?,
+        Err(_) if ctx.outcome.may_fall_back() && fall_back(session, ctx) => {
+            // What is said of the first server is not to be told of the one that stands in for it.
+            (ctx.outcome, ctx.reason) = (Outcome::Internal, None);
+            server(gateway, session, ctx).await?
+        }
         chosen => chosen?,
     };
     if let Some((forward, _)) = ctx.forward() {

@@ -31,6 +31,8 @@ const MOST_RETRY: Duration = Duration::from_secs(30);
 pub struct Resolver {
     /// One for each family, so that a server which is silent about one does not hide the other.
     families: [TokioResolver; 2],
+    /// Whether there is no server to ask, and the hosts file says all there is.
+    alone: bool,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -54,6 +56,26 @@ impl Found {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.families.iter().flatten().flatten().copied().collect()
     }
+
+    /// Whether that is known of both families.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.families.iter().all(Option::is_some)
+    }
+}
+
+/// Why a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    reason: String,
+    /// Whether it is known that there is none; else nobody told.
+    pub is_certain: bool,
+}
+
+impl std::fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
 }
 
 impl Resolver {
@@ -64,14 +86,15 @@ impl Resolver {
     pub fn new(spec: &ResolverSpec) -> Result<Self, String> {
         let families = [LookupIpStrategy::Ipv4Only, LookupIpStrategy::Ipv6Only];
         let [v4, v6] = families.map(|family| build(spec, family));
-        Ok(Self { families: [v4?, v6?] })
+        let alone = spec.servers.is_empty() && TokioResolver::builder_tokio().is_err();
+        Ok(Self { families: [v4?, v6?], alone })
     }
 
     /// The addresses of a host.
     ///
     /// # Errors
     /// When it is a name that does not resolve in time.
-    pub async fn resolve(&self, host: &str, port: u16) -> Result<Found, String> {
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Found, Unresolved> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(Found { families: [Some(vec![SocketAddr::new(address, port)]), Some(Vec::new())], until: None });
         }
@@ -91,12 +114,12 @@ impl Resolver {
                 deadline.as_mut().reset(soon);
             }
         }
-        together(&answers, port)
+        together(&answers, port).map_err(|error| Unresolved { is_certain: error.is_certain || self.alone, ..error })
     }
 }
 
 /// What both families answered, as far as they did.
-fn together(answers: &[Option<Result<LookupIp, NetError>>; 2], port: u16) -> Result<Found, String> {
+fn together(answers: &[Option<Result<LookupIp, NetError>>; 2], port: u16) -> Result<Found, Unresolved> {
     let family = |answer: &Option<Result<LookupIp, NetError>>| match answer {
         Some(Ok(found)) => {
             let mut addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, port)).collect();
@@ -111,7 +134,8 @@ fn together(answers: &[Option<Result<LookupIp, NetError>>; 2], port: u16) -> Res
     let found = Found { families: answers.each_ref().map(family), until };
     if found.families.iter().flatten().flatten().next().is_none() {
         let error = answers.iter().flatten().find_map(|answer| answer.as_ref().err());
-        return Err(error.map_or_else(|| "the look-up took too long".to_owned(), ToString::to_string));
+        let reason = error.map_or_else(|| "the look-up took too long".to_owned(), ToString::to_string);
+        return Err(Unresolved { reason, is_certain: found.is_whole() });
     }
     Ok(found)
 }
@@ -199,7 +223,7 @@ impl Lookup {
         addresses
     }
 
-    fn learn(&self, endpoint: &Configured, known: Known, result: Result<Found, String>) -> Known {
+    fn learn(&self, endpoint: &Configured, known: Known, result: Result<Found, Unresolved>) -> Known {
         let now = Instant::now();
         match result {
             Ok(found) => {

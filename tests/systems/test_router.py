@@ -8,7 +8,7 @@ import time
 import pytest
 
 from peers import Peer, request
-from processes import BINARY, free_port
+from processes import BINARY, free_port, wait_until
 from router import HERE, KEY, THERE, Router, auth, coded, cookies, field, moment, port, sess
 
 LONG = "n" * 50
@@ -283,7 +283,7 @@ def test_the_page_may_be_missing(tmp_path):
         made["jp_nb"] = port("nb", free_port(), made["jb_sess"], made["jb_auth"])
         answer = router.ask("/tree", made)
         assert answer.status == 502 and answer.body.startswith(b"502 Bad Gateway")
-        assert "timedout.html" in router.tail()
+        wait_until(lambda: "timedout.html" in router.tail(), 20, "it is told")
 
 
 def test_refusals_say_nothing_of_what_is_inside(router, people):

@@ -1,5 +1,6 @@
 """Where requests go that depends on who asks and on what is registered: instances by host name, claims, https peers."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ import threading
 import pytest
 import trustme
 
+from dns_server import NXDOMAIN, SERVFAIL, SILENT, Names
 from peers import Edge, Peer
 from processes import free_port, wait_until
 from router import HERE, THERE, Origin
@@ -203,3 +205,44 @@ def test_a_look_up_keeps_what_it_knew(start, origin):
         wait_until(lambda: ask(edge, "h", "/b/x").status == 200, what="what is new is known")
         assert ask(edge, "h", "/a/x").status == 403
     assert ask(edge, "h", "/b/x").status == 200
+
+
+def test_a_name_that_nobody_tells_is_not_one_that_leads_nowhere(start, origin):
+    names = Names()
+    allow = [f"127.0.0.0/8:{origin.port}"]
+    dynamic = {"host": ["{cookie:first}", "{cookie:second}"], "port": str(origin.port), "allow": allow}
+    resolver = {"servers": [f"127.0.0.1:{names.port}"], "timeout": "500ms", "min_ttl": "0s"}
+    edge = started(start, {"name": "desk", "path": "/**", "dynamic": dynamic}, resolver=resolver)
+
+    def status(says, second):
+        host = f"{len(names.says)}.test"
+        names.says[host] = says
+        return ask(edge, "desk", "/x", f"Cookie: first={host}; second={second}").status
+
+    try:
+        assert status(["127.0.0.1"], "127.0.0.1") == 200
+        assert status(["127.0.0.1"], "10.0.0.1") == 200
+        assert status(NXDOMAIN, "127.0.0.1") == 200
+        assert status(["10.0.0.1"], "127.0.0.1") == 200
+        assert status(["10.0.0.1"], "10.0.0.1") == 403
+        for nothing in (SERVFAIL, SILENT):
+            assert status(nothing, "127.0.0.1") == 502
+    finally:
+        names.stop()
+
+
+def test_what_stands_in_fails_in_its_own_name(start):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up():
+            with contextlib.suppress(OSError):
+                while True:
+                    listening.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        dynamic = {"host": "{cookie:host}", "port": "9", "allow": ["127.0.0.9:9"]}
+        pools = {"broken": {"endpoints": [f"http://127.0.0.1:{listening.getsockname()[1]}"]}}
+        route = {"name": "desk", "path": "/**", "dynamic": dynamic, "fallback": "broken"}
+        edge = started(start, route, upstreams=pools)
+        assert ask(edge, "desk", "/x", "Cookie: host=localhost").status == 502
+        listening.shutdown(socket.SHUT_RDWR)
