@@ -11,7 +11,7 @@ use super::dynamic_spec::{DynamicSpec, InstanceSpec, WaitSpec};
 use super::limit_spec::LimitSpec;
 use super::log_spec::RouteLog;
 use super::pool_spec::{RetrySpec, TimeoutsSpec};
-use super::read::{FromList, ListOr, OneOrMany, StringOr};
+use super::read::{FromList, ListOr, OneOrMany, StringOr, present};
 use super::static_spec::StaticSpec;
 use super::value::{ByteSize, Count, Flag, HeaderName, Hsts, MediaRange, Method, Span, StatusCode};
 
@@ -40,11 +40,13 @@ pub struct RouteSpec {
     /// Headers that the request must have: name → value, or `"*"` for any value.
     pub match_headers: BTreeMap<HeaderName, String>,
     /// Which client addresses may pass.
+    #[serde(deserialize_with = "present")]
     pub access: Option<AccessSpec>,
     /// Ways to find out who asks, one or more: the first that the request has credentials for decides. Without one that
     /// proves who asks, nothing passes.
     pub auth: OneOrMany<AuthSpec>,
     /// Who of those that proved who they are may pass; default: all.
+    #[serde(deserialize_with = "present")]
     pub require: Option<RequireSpec>,
     /// Headers that tell the upstream who asks: name → template with `{user}`, `{name}`, `{mail}`, `{groups}`,
     /// `{claim:NAME}`. What a client sends under these names passes on no route.

@@ -127,16 +127,13 @@ where
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OneOrMany<T>(pub Vec<T>);
 
-/// Reads a list of which it counts whether it is there: a key without a value is a mistake, as it is for other lists.
+/// Reads what counts by being there: a key without a value is a mistake, as it is for lists and mappings that have no
+/// `Option` around them.
 ///
 /// # Errors
 /// When it is none.
-pub fn present<'de, T, D>(deserializer: D) -> Result<Option<OneOrMany<T>>, D::Error>
-where
-    OneOrMany<T>: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    OneOrMany::deserialize(deserializer).map(Some)
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl<T> OneOrMany<T> {
