@@ -42,11 +42,11 @@ pub struct LimitSpec {
     /// Which requests count: `all` (default); `accepted`, those that the upstream did not answer with one of `refused`,
     /// for keys that Pylon cannot check; or `upstream`: none, as the upstream counts by itself in the same Redis.
     pub count: Option<Counted>,
-    /// Statuses with which a request does not count, as they may say that its key is not good, with `count: accepted`;
-    /// default 401 and 403.
+    /// Statuses with which a request does not count, and is not told what is left, as they may say that its key is not
+    /// good, with `count: accepted` or `upstream`; default 401 and 403.
     pub refused: OneOrMany<StatusCode>,
-    /// A header by which answers say that the upstream counts by itself (`X-RateLimit-Limit`), with `count: accepted`: such
-    /// a request does not count again, and what the upstream tells of its limit stands.
+    /// A header by which answers say that the upstream counts by itself (`X-RateLimit-Limit`), with `count: accepted` or
+    /// `upstream`: such a request does not count again, and what the upstream tells of its limit stands.
     pub counted_by: Option<HeaderName>,
     /// Whether requests over the limit count in the window too: `free` (default) or `counted`.
     pub rejected: Option<Rejected>,

@@ -108,22 +108,17 @@ impl InstanceFile {
         Ok((file, table))
     }
 
-    /// Makes a change under the lock: `change` gets what the file holds where that is not what was last seen, and gives
-    /// what to write, and whether it has to be. Of these names, nothing is held back any more.
+    /// Makes a change under the lock: `change` gets what the file holds where that is not what was last seen, and those that
+    /// are held back, of which it takes out what is over; it gives what to write, and whether it has to be.
     pub(super) fn update(
         &mut self,
-        names: &[String],
-        change: impl FnOnce(Option<Table>) -> (Table, bool),
+        change: impl FnOnce(Option<Table>, &mut Table) -> (Table, bool),
     ) -> Result<(), FileError> {
         let _lock = self.lock()?;
         let fresh = self.changed()?;
-        let (table, changed) = change(fresh);
-        let is_over = |entry: &&Entry| {
-            let name = &entry.instance.name;
-            names.contains(name) || table.get(name).is_some() || entry.is_expired(SystemTime::now())
-        };
-        let held: Table = self.held.iter().filter(|entry| !is_over(entry)).cloned().collect();
-        if !changed && held.len() == self.held.len() {
+        let mut held = self.held.clone();
+        let (table, changed) = change(fresh, &mut held);
+        if !changed {
             return Ok(());
         }
         let before = std::mem::replace(&mut self.held, held);
@@ -316,7 +311,7 @@ mod tests {
         assert_eq!(table.len(), 0);
         let moment = UNIX_EPOCH + Duration::from_millis(4_000_000_000_123);
         let table: Table = [entry("a", Some(moment)), entry("b", None)].into_iter().collect();
-        file.update(&[], |fresh| (table.clone(), fresh.is_none())).unwrap();
+        file.update(|fresh, _| (table.clone(), fresh.is_none())).unwrap();
         assert!(!file.is_changed());
         let (_, again) = open(&path).unwrap();
         assert_eq!((again.get("a"), again.get("b"), again.len()), (table.get("a"), table.get("b"), 2));
@@ -357,15 +352,18 @@ mod tests {
         let (mut strict, table) =
             InstanceFile::open(path.clone(), AllowList::new(vec!["10.9.0.0/16".parse().unwrap()])).unwrap();
         assert_eq!((table.len(), strict.held.len()), (0, 3));
-        let other = || {
+        let other = {
             let body = br#"{"address":"10.9.0.1:80"}"#;
-            Wanted::parse(body, &everywhere()).unwrap().entry("b", None)
+            Wanted::parse(body, &everywhere()).unwrap().entry("d", None)
         };
-        strict.update(&["a".to_owned()], |_| ([other()].into_iter().collect(), true)).unwrap();
+        let with_other = || -> Table { [other.clone()].into_iter().collect() };
+        strict.update(|_, held| (with_other(), held.remove("a").is_some())).unwrap();
         let table = open(&path).unwrap().1;
-        assert_eq!((table.len(), table.get("b"), table.get("c")), (2, Some(&other()), Some(&entry("c", None))));
-        strict.update(&["c".to_owned()], |_| (Table::default(), false)).unwrap();
-        assert_eq!(open(&path).unwrap().1.len(), 0);
+        assert_eq!((table.len(), table.get("d"), table.get("c")), (3, Some(&other), Some(&entry("c", None))));
+        // What cannot be written stays as it was.
+        fs::create_dir(path.with_extension("json.new")).unwrap();
+        strict.update(|_, held| (with_other(), held.remove("b").is_some())).unwrap_err();
+        assert_eq!(strict.held.len(), 2);
     }
 
     #[test]
@@ -373,10 +371,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i.json");
         let ((mut one, _), (mut other, _)) = (open(&path).unwrap(), open(&path).unwrap());
-        one.update(&[], |_| ([entry("a", None)].into_iter().collect(), true)).unwrap();
+        one.update(|_, _| ([entry("a", None)].into_iter().collect(), true)).unwrap();
         assert!(other.is_changed());
         other
-            .update(&[], |fresh| {
+            .update(|fresh, _| {
                 let mut table = fresh.unwrap();
                 table.insert(entry("b", None));
                 (table, true)
@@ -384,7 +382,7 @@ mod tests {
             .unwrap();
         assert_eq!(open(&path).unwrap().1.len(), 2);
         fs::write(&path, "broken by hand").unwrap();
-        assert!(one.update(&[], |_| (Table::default(), true)).is_err());
+        assert!(one.update(|_, _| (Table::default(), true)).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "broken by hand");
     }
 
@@ -394,10 +392,10 @@ mod tests {
         let path = folder.path().join("i.json");
         let (mut file, _) = open(&path).unwrap();
         let held = file.lock().unwrap();
-        let error = file.update(&[], |_| (Table::default(), false)).unwrap_err();
+        let error = file.update(|_, _| (Table::default(), false)).unwrap_err();
         assert!(error.to_string().contains("locked by another process"), "{error}");
         drop(held);
-        file.update(&[], |_| (Table::default(), false)).unwrap();
+        file.update(|_, _| (Table::default(), false)).unwrap();
     }
 
     #[test]

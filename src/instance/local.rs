@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{FileError, InstanceFile};
 use super::table::Table;
-use super::{Answer, Change, Done, MOST, NotDone, Shared};
+use super::{Answer, Change, Condition, Done, MOST, NotDone, Shared};
 
 /// How many changes are made together.
 const TOGETHER: usize = 1024;
@@ -73,20 +73,18 @@ async fn work(shared: &Arc<Shared>, file: Option<&Arc<Mutex<InstanceFile>>>, cha
     let asked = changes.len();
     let Some(file) = file else {
         let mut draft = Draft::new(shared);
-        draft.make(changes);
+        draft.make(changes, &mut Table::default());
         shared.table.store(Arc::new(draft.table));
         return draft.answers;
     };
     let (file, in_file) = (Arc::clone(file), Arc::clone(shared));
     let made = tokio::task::spawn_blocking(move || {
         let mut draft = Draft::new(&in_file);
-        let free = changes.iter().filter(|change| change.condition == super::Condition::None);
-        let names: Vec<String> = free.map(|change| change.name.clone()).collect();
-        file.lock().update(&names, |fresh| {
+        file.lock().update(|fresh, held| {
             if let Some(table) = fresh {
                 draft.table = table;
             }
-            draft.make(changes);
+            draft.make(changes, held);
             // After a failure only a file that is written shows that it is over.
             let is_probe = in_file.health.trouble().is_some();
             (draft.table.clone(), draft.changed || is_probe)
@@ -124,23 +122,26 @@ impl Draft {
         Self { table: (**shared.table.load()).clone(), answers: Vec::new(), changed: false }
     }
 
-    fn make(&mut self, changes: Vec<Change>) {
+    /// Makes changes; `held` are those that are held back, until they are put anew or removed.
+    fn make(&mut self, changes: Vec<Change>, held: &mut Table) {
         let now = SystemTime::now();
-        self.changed = self.table.expire(now) > 0;
+        self.changed = self.table.expire(now) + held.expire(now) > 0;
         for change in changes {
-            let answer = self.make_one(change, now);
+            let answer = self.make_one(change, held, now);
             self.answers.push(answer);
         }
     }
 
-    fn make_one(&mut self, change: Change, now: SystemTime) -> Answer {
+    fn make_one(&mut self, change: Change, held: &mut Table, now: SystemTime) -> Answer {
         let Change { name, wanted, condition } = change;
         let before = self.table.get(&name);
         if !condition.is_met(before) {
             return Err(NotDone::Unmet(before.map(super::Entry::tag)));
         }
         let Some(wanted) = wanted else {
-            let entry = self.table.remove(&name).ok_or(NotDone::Missing)?;
+            // For a condition, what is held back is not there.
+            let held_back = if condition == Condition::None { held.remove(&name) } else { None };
+            let entry = self.table.remove(&name).or(held_back).ok_or(NotDone::Missing)?;
             self.changed = true;
             return Ok((entry, Done::Removed));
         };
@@ -156,6 +157,7 @@ impl Draft {
         let entry = wanted.entry(&name, expires);
         self.changed |= done != Done::Renewed || expires.is_some();
         self.table.insert(entry.clone());
+        held.remove(&name);
         Ok((entry, done))
     }
 }
@@ -163,7 +165,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::super::options::everywhere;
-    use super::super::{Condition, Registry, RegistryOptions, Wanted};
+    use super::super::{Registry, RegistryOptions, Wanted};
     use super::*;
 
     fn put(name: &str, body: &str, condition: Condition) -> Change {
@@ -198,13 +200,43 @@ mod tests {
     #[test]
     fn what_has_expired_counts_as_absent() {
         let shared = Shared::default();
-        let mut draft = Draft::new(&shared);
+        let (mut draft, mut held) = (Draft::new(&shared), Table::default());
         let change = || put("a", r#"{"address":"10.0.0.1:80","ttl":"5s"}"#, Condition::Absent);
         let now = SystemTime::now();
-        let (entry, _) = draft.make_one(change(), now).unwrap();
+        let (entry, _) = draft.make_one(change(), &mut held, now).unwrap();
         assert_eq!(entry.instance.expires, Some(now + Duration::from_secs(5)));
-        assert!(draft.make_one(change(), now).is_err());
+        assert!(draft.make_one(change(), &mut held, now).is_err());
         assert_eq!(draft.table.expire(now + Duration::from_secs(5)), 1);
-        assert!(draft.make_one(change(), now).is_ok());
+        assert!(draft.make_one(change(), &mut held, now).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_stays_until_a_change_of_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("i.json");
+        let entry = |name: &str| Wanted::parse(OTHER.as_bytes(), &everywhere()).unwrap().entry(name, None);
+        let (mut file, _) = InstanceFile::open(path.clone(), everywhere()).unwrap();
+        file.replace(&["a", "b", "c"].into_iter().map(entry).collect()).unwrap();
+        let allow = crate::route::allow::AllowList::new(vec!["10.0.0.1/32".parse().unwrap()]);
+        let (file, _) = InstanceFile::open(path.clone(), allow).unwrap();
+        let (shared, file) = (Arc::<Shared>::default(), Arc::new(Mutex::new(file)));
+        let make = async |change| work(&shared, Some(&file), vec![change]).await.remove(0);
+        let kept = || {
+            let (_, table) = InstanceFile::open(path.clone(), everywhere()).unwrap();
+            ["a", "b", "c"].map(|name| table.get(name).map(|entry| entry.instance.url.authority().to_owned()))
+        };
+        let (one, other) = (Some("10.0.0.1:80".to_owned()), Some("10.0.0.2:80".to_owned()));
+
+        let present = Change { condition: Condition::Present, ..remove("a") };
+        assert_eq!(make(present).await, Err(NotDone::Unmet(None)));
+        assert_eq!(kept(), [other.clone(), other.clone(), other.clone()]);
+        assert_eq!(make(remove("a")).await, Ok((entry("a"), Done::Removed)));
+        assert_eq!(make(remove("a")).await, Err(NotDone::Missing));
+        assert_eq!(make(put("b", ONE, Condition::None)).await.map(|made| made.1), Ok(Done::Created));
+        assert_eq!(kept(), [None, one.clone(), other.clone()]);
+
+        shared.table.store(Arc::new((0..MOST).map(|n| entry(&format!("n{n}"))).collect()));
+        assert!(matches!(make(put("c", ONE, Condition::None)).await, Err(NotDone::Full(_))));
+        assert_eq!(kept()[2], other);
     }
 }

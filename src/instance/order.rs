@@ -67,12 +67,20 @@ impl Wanted {
     /// # Errors
     /// Which field is wrong, and what to write.
     pub fn parse(body: &[u8], allow: &AllowList) -> Result<Self, String> {
+        let wanted = Self::read(body)?;
+        wanted.allowed(allow).map(|()| wanted)
+    }
+
+    /// Checks a body of JSON, wherever the instance is.
+    ///
+    /// # Errors
+    /// Which field is wrong, and what to write.
+    pub(super) fn read(body: &[u8]) -> Result<Self, String> {
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err("the body is no JSON object".to_owned());
         }
         let fields: Fields = serde_json::from_slice(body).map_err(|error| format!("the body: {error}"))?;
-        let wanted = fields.check()?;
-        wanted.allowed(allow).map(|()| wanted)
+        fields.check()
     }
 
     /// Checks where it is.

@@ -2,7 +2,6 @@
 //! last of them.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -18,7 +17,10 @@ use crate::config::WaitSpec;
 use crate::config::value::{Count, Span};
 use crate::step::shared::Keep;
 
-/// How long the first two tries may take; each two that follow get as much more, up to the most.
+/// How long a connection may take. A host that is not there yet drops what comes: it is seen the sooner, the sooner it is
+/// asked anew.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long an answer may take in the first two tries; in each two that follow as much more, up to the most.
 const TRY: Duration = Duration::from_secs(1);
 const MOST_TRY: Duration = Duration::from_secs(10);
 /// The first pause between tries; each next one is half as long again, up to the most.
@@ -190,10 +192,7 @@ async fn look_until_open(probe: Weak<Probe>, key: Key) {
     for tries in 0.. {
         // A server that is slow to answer is open as well: it gets more and more time.
         let time = TRY.saturating_mul(1 + tries / 2).min(MOST_TRY);
-        let looked = match tokio::time::timeout(time, look(&key)).await {
-            Ok(looked) => looked,
-            Err(_) => Err(format!("nothing within {time:?}")),
-        };
+        let looked = look(&key, time).await;
         let Some(probe) = probe.upgrade() else { return };
         match looked {
             Ok(()) => {
@@ -214,13 +213,20 @@ async fn look_until_open(probe: Weak<Probe>, key: Key) {
     }
 }
 
-/// One try.
-async fn look(key: &Key) -> Result<(), String> {
-    let in_words = |error: io::Error| error.to_string();
-    let mut stream = TcpStream::connect(key.address).await.map_err(in_words)?;
+/// One try, with so much time for an answer.
+async fn look(key: &Key, time: Duration) -> Result<(), String> {
+    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(key.address)).await;
+    let connected = connecting.map_err(|_| format!("no connection within {CONNECT:?}"))?;
+    let stream = connected.map_err(|error| error.to_string())?;
     let Some(path) = &key.path else { return Ok(()) };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\nConnection: close\r\n\r\n", key.address);
-    stream.write_all(request.as_bytes()).await.map_err(in_words)?;
+    let asking = tokio::time::timeout(time, ask(stream, key.address, path)).await;
+    asking.map_err(|_| format!("no answer within {time:?}"))?
+}
+
+/// Whether a server answers in HTTP, and as one that is there.
+async fn ask(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut line = [0; STATUS_LINE];
     stream.read_exact(&mut line).await.map_err(|_| "it takes a connection, and closes it".to_owned())?;
     match (&line[..5], &line[9..]) {
@@ -325,6 +331,25 @@ mod tests {
         let why = waits.wait(address, false, &patience("{ time: 150ms }")).await.unwrap_err();
         assert!(why.contains("refused"), "{why}");
         assert_eq!(waits.waited_for(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_taken_is_soon_tried_anew() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Once there is no room, what comes is dropped.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        for path in [None, Some("/".into())] {
+            let key = Key { address, path };
+            let soon = tokio::time::timeout(MOST_TRY / 2, look(&key, MOST_TRY)).await;
+            assert_eq!(soon, Ok(Err("no connection within 1s".to_owned())));
+        }
+        drop(listener);
     }
 
     #[tokio::test]

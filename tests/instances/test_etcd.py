@@ -289,6 +289,9 @@ def test_what_others_wrote_is_checked(start, etcd):
     pylon.said("is passed over", times=3)
     etcd.put("good", json.dumps({"address": "127.0.0.1"}))
     wait_until(lambda: pylon.known() == {}, PATIENCE, "it is not allowed any more")
+    gone = pylon.delete("good")
+    assert (gone.status_code, gone.json()["address"], "good" in etcd.known()) == (200, "http://127.0.0.1", False)
+    assert pylon.delete("good").status_code == 404
     assert pylon.put("bad", headers={"If-None-Match": "*"}).status_code == 412
     assert (pylon.put("bad").status_code, pylon.put("evil").status_code) == (200, 200)
     assert set(pylon.known()) == {"bad", "evil"}

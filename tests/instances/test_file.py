@@ -191,6 +191,8 @@ def test_an_instance_that_is_not_allowed_any_more_is_held_back(start, directory,
     assert narrow.get("out").status_code == 404
     assert narrow.put("out", "10.9.0.1:1").status_code == 400
     # It can be put anew and removed, like any other.
+    gone = narrow.delete("gone")
+    assert (gone.status_code, gone.json()["address"]) == (200, "http://10.9.0.2:1")
     assert narrow.delete("gone").status_code == 404
     assert narrow.put("anew", "10.0.0.3:1", headers={"If-None-Match": "*"}).status_code == 201
     wait_until(lambda: narrow.put("in", "10.0.0.1:2").status_code == 200 and "short" not in stored(), 20, "it is over")

@@ -172,8 +172,24 @@ def test_who_brings_a_forged_key_is_not_told_of_its_owner(gate):
     gate = gate(limit={"by": "header.X-Key", "requests": 9, "window": "1h", "count": "accepted"})
     good, bad = ({"X-Key": "k"} | more for more in ({}, {"Authorization": "x:bad"}))
     assert gate.get(headers=good).headers["X-RateLimit-Remaining"] == "8"
-    answer = gate.get(headers=bad)
-    assert answer.status_code == 401 and not [name for name in answer.headers if "ratelimit" in name.lower()]
+    # Whether it is the upstream that answers, or Pylon.
+    for path, status, headers in (("/", 401, bad), ("/status/777", 502, good)):
+        answer = gate.get(path, headers=headers)
+        assert answer.status_code == status and not [name for name in answer.headers if "ratelimit" in name.lower()]
+
+
+def test_whoever_brings_a_key_is_told_of_limits_that_have_no_part_in_it(gate):
+    all_of_it = {"by": "route", "requests": 100, "window": "1h"}
+    gate = gate(limit=[all_of_it, {"by": "header.X-Key", "requests": 9, "window": "1h", "count": "accepted"}])
+    for path, status, limit, left in (
+        ("/status/401", 401, "100", "99"),
+        ("/status/777", 502, "100", "98"),
+        ("/", 200, "9", "8"),
+        ("/status/403", 403, "100", "96"),
+    ):
+        answer = gate.get(path, headers={"X-Key": "k"})
+        told = [answer.headers.get(f"X-RateLimit-{name}") for name in ("Limit", "Remaining")]
+        assert (answer.status_code, *told) == (status, limit, left)
 
 
 @pytest.mark.parametrize("status", [400, 401])

@@ -1,5 +1,6 @@
 """Servers that are not open yet are waited for, by many with one probe, and no longer than somebody waits."""
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -124,6 +125,20 @@ def test_a_server_that_is_slow_to_answer_is_open(start):
     with Slow("slow") as slow, Peer(pylon.ports["http"]) as peer:
         peer.socket.settimeout(60)
         assert peer.ask(f"/{slow.port}/x").status == 200
+
+
+def test_a_host_that_drops_connections_is_soon_tried_anew(start):
+    pylon = edge(start, wait_for={"time": "60s", "http": "/", "tries": 3})
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        with contextlib.suppress(TimeoutError):
+            while True:  # until there is no room
+                stack.enter_context(socket.create_connection(full.getsockname(), timeout=0.5))
+        with Peer(pylon.ports["http"]) as peer:
+            peer.socket.settimeout(60)
+            assert peer.ask(f"/{full.getsockname()[1]}/").status == 504
+    # Whoever comes while a host boots is dropped: the third try takes as long as the first.
+    wait_until(lambda: "no connection within 1s" in pylon.text(), 20, "the log says why")
 
 
 def test_time_over(start):

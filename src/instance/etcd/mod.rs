@@ -115,8 +115,12 @@ impl Etcd {
                 (Some(wanted), before) => self.put(wanted, &key, before.as_ref()).await?,
             };
             if let Some((kv, done)) = made {
-                let shown = entry.filter(|_| done == Done::Removed);
-                let shown = shown.or_else(|| change.wanted.map(|wanted| wanted.entry(&change.name, None)));
+                // One that is held back is removed like any other.
+                let held_back = || Wanted::read(&kv.value).ok().map(|held| held.entry(&change.name, None));
+                let shown = match change.wanted {
+                    Some(wanted) => Some(wanted.entry(&change.name, None)),
+                    None => entry.or_else(held_back),
+                };
                 let event = if done == Done::Removed { Event::delete(kv.key, kv.mod_revision) } else { Event::put(kv) };
                 self.did(&event);
                 // An unreadable one was removed.

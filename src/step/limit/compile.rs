@@ -170,12 +170,12 @@ fn misplaced(spec: &LimitSpec, shape: Shape) -> Vec<Mistake> {
         (
             "refused",
             !spec.refused.is_empty() && counted == Counted::All,
-            "it says what is not counted with `count: accepted`; add that, or remove it",
+            "only `count: accepted` and `count: upstream` heed it; add one of them, or remove it",
         ),
         (
             "counted_by",
             spec.counted_by.is_some() && counted == Counted::All,
-            "it says what is not counted with `count: accepted`; add that, or remove it",
+            "only `count: accepted` and `count: upstream` heed it; add one of them, or remove it",
         ),
     ];
     checks.into_iter().filter(|check| check.1).map(|(key, _, message)| Mistake::at(key, message)).collect()

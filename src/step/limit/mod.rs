@@ -19,7 +19,8 @@
 //! `count: accepted` a request is only asked after on its way in, and counted when the upstream answered with none of the
 //! `refused` statuses. Requests that are under way when the limit is reached then pass all the same. An upstream that counts
 //! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands. A header
-//! that is there more than once is refused: the upstream may take another of them than Pylon.
+//! that is there more than once is refused: the upstream may take another of them than Pylon. What is left of such a key is
+//! told with answers alone by which the upstream has accepted it.
 
 mod answer;
 mod compile;
@@ -36,12 +37,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, StatusCode};
 use once_cell::sync::Lazy;
-use smallvec::SmallVec;
 
 use self::answer::{Refusal, Telling, retry_after};
 use self::key::{By, Key};
 use self::local::{Bucket, BucketRule, Mode, Verdict, Window, WindowRule};
-use self::pass::{Counts, Pending};
+use self::pass::{Counts, Pending, Taken};
 use self::store::Store;
 use self::table::{Hashed, Hashing, Kept, Table, UnderWay};
 use super::Mistake;
@@ -132,16 +132,6 @@ pub struct Limits {
     limits: Box<[Arc<Limit>]>,
 }
 
-/// What a request has taken of limits so far.
-#[derive(Default)]
-struct Taken<'l> {
-    pass: Box<Pass>,
-    /// What was counted in this process.
-    here: SmallVec<[(&'l Limit, Hashed); 2]>,
-    /// The limit of which the least is left.
-    tightest: Option<(&'l Limit, Verdict)>,
-}
-
 impl Limits {
     /// Compiles the limits of a route.
     ///
@@ -192,11 +182,7 @@ impl Limits {
                 return Err(exceeded);
             }
         }
-        let Taken { mut pass, tightest, .. } = taken;
-        if let Some((limit, verdict)) = tightest {
-            limit.telling.tell(&verdict, &mut pass.response);
-        }
-        Ok(pass)
+        Ok(taken.pass())
     }
 }
 
@@ -259,23 +245,23 @@ impl Limit {
     fn await_answer(self: &Arc<Self>, counts: Counts, taken: &mut Taken<'_>) {
         let counts = match self.counted {
             Counted::Accepted => counts,
-            Counted::Upstream if self.counted_by.is_some() => Counts::There,
-            Counted::Upstream | Counted::All => return,
+            Counted::Upstream => Counts::There,
+            Counted::All => return,
         };
         taken.pass.pending.push(Pending { limit: Arc::clone(self), counts });
     }
 
-    fn heed<'l>(&'l self, verdict: Verdict, taken: &mut Taken<'l>) -> Result<(), Box<Exceeded>> {
+    fn heed<'l>(self: &'l Arc<Self>, verdict: Verdict, taken: &mut Taken<'l>) -> Result<(), Box<Exceeded>> {
         if !verdict.passes {
             return Err(self.exceeded(&verdict));
         }
-        let is_tighter = taken.tightest.as_ref().is_none_or(|(other, known)| {
-            u64::from(verdict.remaining) * u64::from(other.number) < u64::from(known.remaining) * u64::from(self.number)
-        });
-        if is_tighter {
-            taken.tightest = Some((self, verdict));
-        }
+        taken.heed(self, verdict);
         Ok(())
+    }
+
+    /// Whether less is left of it than of another.
+    fn is_tighter(&self, verdict: &Verdict, (other, known): (&Self, Verdict)) -> bool {
+        u64::from(verdict.remaining) * u64::from(other.number) < u64::from(known.remaining) * u64::from(self.number)
     }
 
     fn exceeded(&self, verdict: &Verdict) -> Box<Exceeded> {

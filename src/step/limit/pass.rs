@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::answer::{Document, Told};
 use super::key::StoreKey;
-use super::local::Mode;
+use super::local::{Mode, Verdict};
 use super::table::Hashed;
 use super::{Limit, Place, clock};
+use crate::config::Counted;
 
 /// A request that is counted when the upstream has accepted it.
 #[derive(Debug)]
@@ -27,11 +28,53 @@ pub(super) enum Counts {
     There,
 }
 
+/// What a request has taken of limits so far.
+#[derive(Default)]
+pub(super) struct Taken<'l> {
+    pub(super) pass: Box<Pass>,
+    /// What was counted in this process.
+    pub(super) here: SmallVec<[(&'l Limit, Hashed); 2]>,
+    /// The limit of which the least is left, of those that count at once.
+    tightest: Option<(&'l Limit, Verdict)>,
+    /// The same of those that wait for the upstream's answer.
+    pending: Option<(&'l Arc<Limit>, Verdict)>,
+}
+
+impl<'l> Taken<'l> {
+    /// Notes what a limit says that lets it pass.
+    pub(super) fn heed(&mut self, limit: &'l Arc<Limit>, verdict: Verdict) {
+        if limit.counted == Counted::All {
+            if self.tightest.is_none_or(|other| limit.is_tighter(&verdict, other)) {
+                self.tightest = Some((limit, verdict));
+            }
+        } else if self.pending.is_none_or(|(other, known)| limit.is_tighter(&verdict, (other, known))) {
+            self.pending = Some((limit, verdict));
+        }
+    }
+
+    /// All limits let it pass.
+    pub(super) fn pass(self) -> Box<Pass> {
+        let Self { mut pass, tightest, pending, .. } = self;
+        if let Some((limit, verdict)) = tightest {
+            limit.telling.tell(&verdict, &mut pass.response);
+        }
+        if let Some((limit, verdict)) = pending
+            && tightest.is_none_or(|other| limit.is_tighter(&verdict, other))
+        {
+            pass.accepted = Some((Arc::clone(limit), verdict));
+        }
+        pass
+    }
+}
+
 /// A request that passed its limits; what it holds of them is given back when this is dropped.
 #[derive(Debug, Default)]
 pub struct Pass {
     /// Headers that the client gets.
     pub response: Told,
+    /// The limit that it is told of in their place when the upstream has accepted it: what is left of a key is for its
+    /// owner to know.
+    pub(super) accepted: Option<(Arc<Limit>, Verdict)>,
     pub(super) places: SmallVec<[Place; 1]>,
     pub(super) pending: SmallVec<[Pending; 1]>,
 }
@@ -42,15 +85,17 @@ impl Pass {
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
+        let mut accepted = self.accepted.take();
         for pending in self.pending.drain(..) {
             let Pending { limit, counts } = pending;
             if limit.counted_by.as_ref().is_some_and(|name| headers.contains_key(name)) {
+                // What the upstream tells stands.
+                accepted = None;
                 self.response.clear();
                 continue;
             }
             if limit.refused.contains(&status.as_u16()) {
-                // It is not proven that it is theirs to know.
-                self.response.clear();
+                accepted = None;
                 continue;
             }
             match counts {
@@ -69,6 +114,10 @@ impl Pass {
                     }
                 }
             }
+        }
+        if let Some((limit, verdict)) = accepted {
+            self.response.clear();
+            limit.telling.tell(&verdict, &mut self.response);
         }
     }
 }

@@ -308,11 +308,27 @@ async fn only_what_the_upstream_accepts_counts() {
     headers.insert("x", "victim".parse().unwrap());
     for status in [400, 401, 401, 100, 200, 101] {
         let mut pass = ask(&limits, "::1", &headers).await.unwrap();
-        let (_, remaining) = told(&pass.response)[1].clone();
-        assert_eq!(remaining, if status == 101 { "0" } else { "1" }, "{status}");
+        assert!(pass.response.is_empty(), "{status}: it is not known whose key it is");
         pass.answered(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        let remaining = told(&pass.response).get(1).map(|(_, remaining)| remaining.clone());
+        let expected = [(200, "1"), (101, "0")].iter().find(|known| known.0 == status).map(|known| known.1);
+        assert_eq!(remaining.as_deref(), expected, "{status}");
     }
     assert!(ask(&limits, "::1", &headers).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_key_is_told_to_whom_the_upstream_accepts() {
+    let both = "[{ requests: 9, window: 60s }, { requests: 2, window: 60s, by: header.X, count: accepted }]";
+    let (limits, mut headers) = (compile(both).unwrap(), HeaderMap::new());
+    headers.insert("x", "victim".parse().unwrap());
+    let limit = |pass: &Pass| told(&pass.response).first().map(|(_, limit)| limit.clone());
+    for (address, status, expected) in [("192.0.2.1", 401, "9"), ("192.0.2.2", 200, "2"), ("192.0.2.3", 401, "9")] {
+        let mut pass = ask(&limits, address, &headers).await.unwrap();
+        assert_eq!(limit(&pass).as_deref(), Some("9"), "answers of Pylon's own tell of the other limit");
+        pass.answered(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        assert_eq!(limit(&pass).as_deref(), Some(expected), "{status}");
+    }
 }
 
 #[tokio::test]
@@ -353,7 +369,8 @@ fn mistakes_name_their_key_and_the_cure() {
         ("{ concurrent: 1, redis: 'redis://h' }", "redis", "each instance"),
         ("{ rate: 1/s, rejected: counted }", "rejected", "remove it"),
         ("{ rate: 1/s, count: upstream }", "count", "add `redis`"),
-        ("{ rate: 1/s, refused: 401 }", "refused", "accepted"),
+        ("{ rate: 1/s, refused: 401 }", "refused", "`count: accepted` and `count: upstream`"),
+        ("{ rate: 1/s, counted_by: X-A }", "counted_by", "`count: accepted` and `count: upstream`"),
         ("{ rate: 1/s, max_keys: 1 }", "max_keys", "from 64"),
         ("{ rate: 1/s, answer: { status: 200 } }", "answer.status", "not an error"),
         ("{ rate: 1/s, answer: { type: a/b } }", "answer.type", "no `body`"),
