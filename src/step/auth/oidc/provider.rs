@@ -68,7 +68,16 @@ pub(super) struct Tokens {
     /// How long the access token lasts.
     pub(super) lifetime: Duration,
     /// What the provider tells beside the ID token; `None` where that is not asked for.
-    pub(super) claims: Option<Claims>,
+    pub(super) told: Option<Told>,
+}
+
+/// What userinfo tells of a user, compared with the ID token.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What the ID token tells otherwise, or not at all.
+    pub(super) claims: Claims,
+    /// The names of what both tell alike.
+    pub(super) alike: Vec<String>,
 }
 
 /// A sign-in that goes to the provider.
@@ -173,12 +182,12 @@ impl Provider {
     }
 
     async fn tokens(&self, known: &Known, response: &Response, subject: &Claims) -> Result<Tokens, Failed> {
-        let claims = self.userinfo(known, response.access_token().secret(), subject).await?;
+        let told = self.userinfo(known, response.access_token().secret(), subject).await?;
         Ok(Tokens {
             id: response.extra_fields().id_token.clone(),
             refresh: response.refresh_token().map(|token| token.secret().clone()),
             lifetime: response.expires_in().unwrap_or(LIFETIME),
-            claims,
+            told,
         })
     }
 
@@ -195,7 +204,7 @@ impl Provider {
     }
 
     /// What the provider tells of a user beyond the ID token.
-    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Option<Claims>, Failed> {
+    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Option<Told>, Failed> {
         let place = known.metadata.as_ref().and_then(|metadata| metadata.userinfo_endpoint.as_ref());
         let place = match (self.userinfo, place) {
             (Some(false), _) | (None, None) => return Ok(None),
@@ -222,8 +231,15 @@ impl Provider {
         if !claims.get("sub").is_some_and(|sub| sub.is_string() && Some(sub) == subject.get("sub")) {
             return Err(Failed::Refused("the userinfo is of another user".to_owned()));
         }
-        claims.retain(|name, value| subject.get(name) != Some(value));
-        Ok(Some(claims))
+        let mut alike = Vec::new();
+        claims.retain(|name, value| {
+            let is_other = subject.get(name) != Some(value);
+            if !is_other && name != "sub" {
+                alike.push(name.clone());
+            }
+            is_other
+        });
+        Ok(Some(Told { claims, alike }))
     }
 }
 
