@@ -67,8 +67,8 @@ pub(super) struct Tokens {
     pub(super) refresh: Option<String>,
     /// How long the access token lasts.
     pub(super) lifetime: Duration,
-    /// What the provider tells beside the ID token; `None` where that is not asked for.
-    pub(super) told: Option<Told>,
+    /// What the provider tells beside the ID token; `None` where that is not asked for. Else why it does not tell it now.
+    pub(super) told: Result<Option<Told>, String>,
 }
 
 /// What userinfo tells of a user, compared with the ID token.
@@ -162,7 +162,10 @@ impl Provider {
             return Err(Failed::Refused("the ID token is of another sign-in (`nonce`)".to_owned()));
         }
         let tokens = self.tokens(&known, &response, &claims).await?;
-        Ok((tokens, id_token))
+        match tokens.told {
+            Err(why) => Err(Failed::Unavailable(why)),
+            Ok(_) => Ok((tokens, id_token)),
+        }
     }
 
     /// Gets new tokens for a session of this user.
@@ -182,7 +185,12 @@ impl Provider {
     }
 
     async fn tokens(&self, known: &Known, response: &Response, subject: &Claims) -> Result<Tokens, Failed> {
-        let told = self.userinfo(known, response.access_token().secret(), subject).await?;
+        let told = match self.userinfo(known, response.access_token().secret(), subject).await {
+            Ok(told) => Ok(told),
+            // What was presented for the tokens may be spent: they are not to be lost.
+            Err(Failed::Unavailable(why)) => Err(why),
+            Err(refused) => return Err(refused),
+        };
         Ok(Tokens {
             id: response.extra_fields().id_token.clone(),
             refresh: response.refresh_token().map(|token| token.secret().clone()),

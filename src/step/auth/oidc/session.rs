@@ -33,7 +33,7 @@ pub(super) struct Session {
     /// What new tokens are asked for with.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub(super) refresh: Option<String>,
-    /// When that is done.
+    /// When that is done; later than `expires` where it has to be tried again.
     #[serde(rename = "n")]
     pub(super) renew: u64,
     /// When it must have been done.
@@ -76,7 +76,7 @@ impl Lifetimes {
 impl Session {
     /// A session that begins.
     pub(super) fn begin(id: String, tokens: Tokens, id_token: String, now: u64) -> Self {
-        let told = tokens.told.unwrap_or_default();
+        let told = tokens.told.ok().flatten().unwrap_or_default();
         let mut session = Self {
             id,
             id_token,
@@ -102,7 +102,7 @@ impl Session {
             session.is_newer = false;
         }
         // What is not told any more does not hold any more.
-        if let Some(mut told) = tokens.told {
+        if let Ok(Some(mut told)) = tokens.told {
             if is_newer {
                 for name in self.alike.iter().chain(self.claims.keys()) {
                     if !told.alike.contains(name) {
@@ -115,6 +115,14 @@ impl Session {
         session.refresh = tokens.refresh.or(session.refresh);
         session.seen = now;
         session.expire(tokens.lifetime, now);
+        session
+    }
+
+    /// The session as it was, with what new tokens are asked for with from now on, and when.
+    pub(super) fn kept(&self, refresh: Option<String>, renew: u64) -> Self {
+        let mut session = self.clone();
+        session.refresh = refresh.or(session.refresh);
+        session.renew = renew;
         session
     }
 

@@ -563,6 +563,43 @@ async fn what_is_told_anew_counts_before_an_id_token_of_before() {
 }
 
 #[tokio::test]
+async fn tokens_that_came_are_kept_where_userinfo_fails() {
+    let mut stage = Stage::with_userinfo(&json!({"sub": "ann", "groups": ["staff"]})).await;
+    stage.sign_in("/").await;
+    let of_before = stage.jar.clone();
+    stage.issuer.answer("/me", 503, &json!({}));
+    stage.give_no_id_token("second");
+    stage.now += Duration::from_secs(80);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("it has not expired") };
+    assert_eq!(proof.identity.groups, ["staff"]);
+    stage.keep(&proof.response);
+    assert!(stage.issuer.last("/token").contains("refresh_token=r"), "what came with the sign-in");
+    assert!(stage.passes().await);
+    assert_eq!(stage.issuer.asked("/token"), 2, "the provider is let alone for a while");
+    // What it then gave in its place is what it takes, and who asks is no younger for it.
+    stage.give_no_id_token("third");
+    stage.now += Duration::from_secs(21);
+    let asked: Vec<Asked> = (0..5).map(|_| stage.asked("/", &[])).collect();
+    let askings: Vec<Asking<'_>> = asked.iter().map(Asked::asking).collect();
+    for found in futures_util::future::join_all(askings.iter().map(|asking| stage.oidc.identify(asking))).await {
+        assert!(matches!(found, Finding::Unavailable(_)), "{found:?}");
+    }
+    assert_eq!(stage.issuer.asked("/token"), 3);
+    assert!(stage.issuer.last("/token").contains("refresh_token=second"));
+    // Browsers do not have the third one, nor one of them even the second.
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann", "groups": ["other"]}));
+    stage.jar = of_before;
+    stage.now += Duration::from_secs(6);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("it is back") };
+    assert_eq!(proof.identity.groups, ["other"]);
+    assert!(stage.issuer.last("/token").contains("refresh_token=third"));
+    assert_eq!(stage.issuer.asked("/token"), 4);
+    stage.keep(&proof.response);
+    assert!(stage.passes().await);
+    assert_eq!(stage.issuer.asked("/token"), 4);
+}
+
+#[tokio::test]
 async fn a_session_ends_here_and_at_the_provider() {
     let mut stage = Stage::new("after_logout: /bye").await;
     stage.sign_in("/").await;
