@@ -1,11 +1,14 @@
 """A directory: `slapd` of OpenLDAP with a few people, on a port of its own."""
 
+import contextlib
 import pathlib
 import re
 import signal
+import socket
 import subprocess
+import threading
 
-from processes import Program, free_port, wait_until
+from processes import Program, bound, free_port, wait_until
 
 BASE = "dc=example,dc=org"
 OWN, OWN_PASSWORD = f"cn=pylon,{BASE}", "pylon's own"
@@ -123,3 +126,41 @@ class Slapd(Program):
             tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
             stopped = lambda task: task.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] == "T"  # noqa: E731
             wait_until(lambda: all(map(stopped, tasks.iterdir())), what="all of it has stopped")
+
+
+class Relay:
+    """Stands before a directory, and can forget the connections that go through it without a word."""
+
+    def __init__(self, port):
+        self.server, self.open, self.behind = bound(), [], port
+        self.server.listen()
+        self.url = f"ldap://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near = self.server.accept()[0]
+                known, far = threading.Event(), socket.create_connection(("127.0.0.1", self.behind))
+                known.set()
+                self.open.append((known, near, far))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=(known, *ends), daemon=True).start()
+
+    def carry(self, known, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if known.is_set():
+                    sink.sendall(data)
+            if known.is_set():
+                sink.shutdown(socket.SHUT_WR)
+
+    def forget(self):
+        for known, _, _ in self.open:
+            known.clear()
+
+    def close(self):
+        for one in (self.server, *(end for _, *ends in self.open for end in ends)):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import trustme
-from directory import BASE, OWN, OWN_PASSWORD, PASSWORD, Slapd
+from directory import BASE, OWN, OWN_PASSWORD, PASSWORD, Relay, Slapd
 from rig_plain import Gated, basic
 
 NAMED = {"user_dn": f"uid={{user}},ou=people,{BASE}"}
@@ -176,6 +176,27 @@ def test_who_is_not_there_is_asked_for_as_who_is(start, tmp_path):
         slapd.stop()
         slapd.start()
         assert gated.told("/", basic("ann", PASSWORD))["x-user"] == ["ann"]
+
+
+def test_a_kept_connection_that_is_forgotten_does_not_take_all_the_time(slapd, tmp_path):
+    own = {"bind_dn": OWN, "bind_password": OWN_PASSWORD}
+    with contextlib.closing(Relay(slapd.port)) as relay:
+        ldap = {"url": relay.url, "timeout": "6s", "connect_timeout": "2s"} | FORGET
+        routes = {
+            "/searched/**": {"auth": {"ldap": ldap | SEARCHED}},
+            "/named/**": {"auth": {"ldap": ldap | NAMED | own}},
+        }
+        good, wrong = basic("ann", PASSWORD), basic("ann", "wrong")
+        with Gated(tmp_path, routes) as gated:
+            for count, path in enumerate(("/searched/x", "/named/x")):
+                for _ in range(2):
+                    assert gated.passes(path, good)
+                assert gated.ask(path, wrong).status == 401
+                assert len(relay.open) == 2 * count + 1, "the connection is kept"
+                relay.forget()
+                assert gated.passes(path, good), "a new one tells"
+                assert gated.passes(path, good)
+                assert len(relay.open) == 2 * count + 2, "the new one is kept"
 
 
 def test_a_directory_that_is_away_or_hangs(start, tmp_path):

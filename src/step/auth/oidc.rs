@@ -193,7 +193,7 @@ impl Desk {
         }
         let newest = renewal.and_then(|renewal| renewal.newer_than(&found.session));
         let (found, changed) = newest.map_or((found, false), |newest| (newest, true));
-        if found.session.refresh.is_none() || now < found.session.renew {
+        if found.session.refresh.is_none() || now < found.session.renew.min(found.session.expires) {
             return Ok((found, changed));
         }
         match self.renew(Arc::clone(&found), now).await {

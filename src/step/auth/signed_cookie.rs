@@ -30,7 +30,8 @@
 //!
 //! Where an application signs values next to each other without anything between them, one signature is good for
 //! each way to part them: that over `ab` and `c` is also one over `a` and `bc`. Such an application is to be mended with
-//! a `join`; until then `matches` can say how each value looks. A time has a fixed form, and so ends what is before it.
+//! a `join`; until then `matches` can say how each value looks. A time begins in a fixed form, and so ends what is before
+//! it; where something is signed behind it, one of the two is asked for.
 
 mod compile;
 mod format;

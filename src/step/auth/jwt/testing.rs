@@ -182,6 +182,14 @@ pub(in crate::step::auth) struct Issuer {
 struct State {
     answers: HashMap<String, (u16, String)>,
     asked: HashMap<String, usize>,
+    last: HashMap<String, String>,
+}
+
+fn is_whole(read: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(read).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    body.len() >= length.map_or(0, |length| length.trim().parse().unwrap())
 }
 
 impl Issuer {
@@ -195,7 +203,7 @@ impl Issuer {
                 let state = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
-                    while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+                    while !is_whole(&read) {
                         match stream.read(&mut buffer).await {
                             Ok(count) if count > 0 => read.extend_from_slice(&buffer[..count]),
                             _ => return,
@@ -205,6 +213,7 @@ impl Issuer {
                     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
                     let (status, body) = {
                         let mut state = state.lock();
+                        state.last.insert(path.clone(), head);
                         *state.asked.entry(path.clone()).or_default() += 1;
                         state.answers.get(&path).cloned().unwrap_or((404, String::new()))
                     };
@@ -226,5 +235,10 @@ impl Issuer {
 
     pub(in crate::step::auth) fn asked(&self, path: &str) -> usize {
         self.state.lock().asked.get(path).copied().unwrap_or_default()
+    }
+
+    /// The last request for a path, as text.
+    pub(in crate::step::auth) fn last(&self, path: &str) -> String {
+        self.state.lock().last.get(path).cloned().unwrap_or_default()
     }
 }

@@ -19,6 +19,8 @@ const AVOIDED: Duration = Duration::from_secs(10);
 /// How many connections of a server are kept while nobody asks, and for how long.
 const IDLE: usize = 4;
 const KEPT: Duration = Duration::from_secs(20);
+/// This part of the time is waited for a connection that was kept: whoever forgot it does not say so.
+const WAITS: u32 = 4;
 /// Whose password is tried where a user is not there.
 const NOBODY: &str = "cn=nobody of this name";
 /// The most groups that a search of its own finds.
@@ -75,7 +77,7 @@ impl Directory {
     ) -> Result<Answer, String> {
         let (directory, given) = (Arc::clone(self), given.clone());
         let mut task = JoinSet::new();
-        task.spawn(async move { directory.ask_server(&directory.servers[index], &given).await });
+        task.spawn(async move { directory.ask_server(&directory.servers[index], &given, time).await });
         match timeout(time, task.join_next()).await {
             Ok(Some(Ok(answer))) => answer,
             Ok(_) => Err("its answer is not sound".to_owned()),
@@ -83,14 +85,19 @@ impl Directory {
         }
     }
 
-    async fn ask_server(&self, server: &Server, given: &UserPassword) -> Result<Answer, String> {
-        if let Some(line) = server.idle()
-            && let Ok(answer) = self.ask_over(line, server, given).await
-        {
-            return Ok(answer);
+    async fn ask_server(&self, server: &Server, given: &UserPassword, time: Duration) -> Result<Answer, String> {
+        if let Some(mut line) = server.idle() {
+            // A connection that was kept may be of no use any more, and nobody may say so; a new one tells the truth.
+            let own = timeout(time / WAITS, line.session(self, false).become_own()).await;
+            if own.is_err() {
+                server.idle.lock().clear();
+            } else if own.is_ok_and(|is_own| is_own.is_ok())
+                && let Ok(answer) = self.ask_over(line, true, server, given).await
+            {
+                return Ok(answer);
+            }
         }
-        // A connection that was kept may be of no use any more; a new one tells the truth.
-        self.ask_over(self.connect(&server.url).await?, server, given).await
+        self.ask_over(self.connect(&server.url).await?, false, server, given).await
     }
 
     async fn connect(&self, url: &Url) -> Result<Line, String> {
@@ -105,9 +112,14 @@ impl Directory {
         Ok(Line { ldap, _driver: driver, used: Instant::now() })
     }
 
-    async fn ask_over(&self, mut line: Line, server: &Server, given: &UserPassword) -> Result<Answer, String> {
-        let mut session = Session { ldap: &mut line.ldap, directory: self, is_own: false };
-        let answer = session.find(given).await;
+    async fn ask_over(
+        &self,
+        mut line: Line,
+        is_own: bool,
+        server: &Server,
+        given: &UserPassword,
+    ) -> Result<Answer, String> {
+        let answer = line.session(self, is_own).find(given).await;
         if self.own.is_some() && answer.is_ok() {
             // The next question begins with a sign-in as Pylon: nothing that this user may see is left.
             server.keep(line);
@@ -123,6 +135,12 @@ pub(super) struct Line {
     ldap: ldap3::Ldap,
     _driver: JoinSet<()>,
     used: Instant,
+}
+
+impl Line {
+    fn session<'d>(&'d mut self, directory: &'d Directory, is_own: bool) -> Session<'d> {
+        Session { ldap: &mut self.ldap, directory, is_own }
+    }
 }
 
 impl Server {

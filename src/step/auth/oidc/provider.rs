@@ -67,8 +67,17 @@ pub(super) struct Tokens {
     pub(super) refresh: Option<String>,
     /// How long the access token lasts.
     pub(super) lifetime: Duration,
-    /// What the provider tells beside the ID token; `None` where that is not asked for.
-    pub(super) claims: Option<Claims>,
+    /// What the provider tells beside the ID token; `None` where that is not asked for. Else why it does not tell it now.
+    pub(super) told: Result<Option<Told>, String>,
+}
+
+/// What userinfo tells of a user, compared with the ID token.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What the ID token tells otherwise, or not at all.
+    pub(super) claims: Claims,
+    /// The names of what both tell alike.
+    pub(super) alike: Vec<String>,
 }
 
 /// A sign-in that goes to the provider.
@@ -153,7 +162,10 @@ impl Provider {
             return Err(Failed::Refused("the ID token is of another sign-in (`nonce`)".to_owned()));
         }
         let tokens = self.tokens(&known, &response, &claims).await?;
-        Ok((tokens, id_token))
+        match tokens.told {
+            Err(why) => Err(Failed::Unavailable(why)),
+            Ok(_) => Ok((tokens, id_token)),
+        }
     }
 
     /// Gets new tokens for a session of this user.
@@ -173,12 +185,17 @@ impl Provider {
     }
 
     async fn tokens(&self, known: &Known, response: &Response, subject: &Claims) -> Result<Tokens, Failed> {
-        let claims = self.userinfo(known, response.access_token().secret(), subject).await?;
+        let told = match self.userinfo(known, response.access_token().secret(), subject).await {
+            Ok(told) => Ok(told),
+            // What was presented for the tokens may be spent: they are not to be lost.
+            Err(Failed::Unavailable(why)) => Err(why),
+            Err(refused) => return Err(refused),
+        };
         Ok(Tokens {
             id: response.extra_fields().id_token.clone(),
             refresh: response.refresh_token().map(|token| token.secret().clone()),
             lifetime: response.expires_in().unwrap_or(LIFETIME),
-            claims,
+            told,
         })
     }
 
@@ -195,7 +212,7 @@ impl Provider {
     }
 
     /// What the provider tells of a user beyond the ID token.
-    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Option<Claims>, Failed> {
+    async fn userinfo(&self, known: &Known, access: &str, subject: &Claims) -> Result<Option<Told>, Failed> {
         let place = known.metadata.as_ref().and_then(|metadata| metadata.userinfo_endpoint.as_ref());
         let place = match (self.userinfo, place) {
             (Some(false), _) | (None, None) => return Ok(None),
@@ -222,8 +239,15 @@ impl Provider {
         if !claims.get("sub").is_some_and(|sub| sub.is_string() && Some(sub) == subject.get("sub")) {
             return Err(Failed::Refused("the userinfo is of another user".to_owned()));
         }
-        claims.retain(|name, value| subject.get(name) != Some(value));
-        Ok(Some(claims))
+        let mut alike = Vec::new();
+        claims.retain(|name, value| {
+            let is_other = subject.get(name) != Some(value);
+            if !is_other && name != "sub" {
+                alike.push(name.clone());
+            }
+            is_other
+        });
+        Ok(Some(Told { claims, alike }))
     }
 }
 

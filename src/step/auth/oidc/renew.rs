@@ -76,20 +76,25 @@ impl Desk {
     }
 
     async fn renew_in_turn(&self, renewal: &Renewal, found: Arc<Opened>, now: u64) -> Renewed {
-        if let Some(newest) = renewal.newer_than(&found.session) {
-            return Renewed::New(newest);
-        }
+        let found = match renewal.newer_than(&found.session) {
+            Some(newest) if now < newest.session.expires => return Renewed::New(newest),
+            Some(newest) => newest,
+            None => found,
+        };
         if found.session.renew <= renewal.refused.load(Ordering::Relaxed) || renewal.is_over() {
             return Renewed::Refused;
         }
         if now < renewal.again.load(Ordering::Relaxed) {
             return Renewed::Unavailable("the provider failed a moment ago".to_owned());
         }
-        match self.ask_for_tokens(&found.session, now).await {
-            Ok(fresh) => {
+        match self.ask_for_tokens(&found, now).await {
+            Ok((fresh, lack)) => {
                 let fresh = Arc::new(fresh);
                 renewal.newest.store(Some(Arc::clone(&fresh)));
-                Renewed::New(fresh)
+                let Some(why) = lack else { return Renewed::New(fresh) };
+                renewal.again.store(now + PAUSE, Ordering::Relaxed);
+                // The browser has to know what to ask with; who it is of is as old as before.
+                if now < fresh.session.expires { Renewed::New(fresh) } else { Renewed::Unavailable(why) }
             }
             Err(Failed::Refused(why)) => {
                 tracing::debug!(%why, "a session is not renewed");
@@ -103,12 +108,20 @@ impl Desk {
         }
     }
 
-    async fn ask_for_tokens(&self, session: &Session, now: u64) -> Result<Opened, Failed> {
+    /// The session with new tokens. Where the provider gave them and does not tell of the user now: the session as it was,
+    /// with what to ask with the next time, and why.
+    async fn ask_for_tokens(&self, found: &Opened, now: u64) -> Result<(Opened, Option<String>), Failed> {
+        let session = &found.session;
         let ended = || Failed::Refused("the session cannot be renewed".to_owned());
         let refresh = session.refresh.as_deref().ok_or_else(ended)?;
         let subject = claims_of(&session.id_token).ok_or_else(ended)?;
-        let session = session.renewed(self.provider.refresh(refresh, &subject).await?, now);
+        let tokens = self.provider.refresh(refresh, &subject).await?;
+        if let Err(why) = tokens.told {
+            let session = session.kept(tokens.refresh, now + PAUSE);
+            return Ok((Opened { session, identity: Arc::clone(&found.identity) }, Some(why)));
+        }
+        let session = session.renewed(tokens, now);
         let identity = session.identity(&self.mapping).map_err(|why| Failed::Refused(why.into_owned()))?;
-        Ok(Opened { session, identity: Arc::new(identity) })
+        Ok((Opened { session, identity: Arc::new(identity) }, None))
     }
 }

@@ -21,13 +21,19 @@ pub(super) struct Session {
     /// The ID token, which was verified when it came.
     #[serde(rename = "t")]
     pub(super) id_token: String,
-    /// Claims beside those of the ID token.
+    /// What userinfo tells otherwise than the ID token, or besides; null where it tells a claim no more.
     #[serde(rename = "c", default, skip_serializing_if = "Claims::is_empty")]
     pub(super) claims: Claims,
+    /// Names of claims that userinfo tells as the ID token does.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) alike: Vec<String>,
+    /// Whether userinfo is newer than the ID token, and counts in its place.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_newer: bool,
     /// What new tokens are asked for with.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub(super) refresh: Option<String>,
-    /// When that is done.
+    /// When that is done; later than `expires` where it has to be tried again.
     #[serde(rename = "n")]
     pub(super) renew: u64,
     /// When it must have been done.
@@ -70,10 +76,13 @@ impl Lifetimes {
 impl Session {
     /// A session that begins.
     pub(super) fn begin(id: String, tokens: Tokens, id_token: String, now: u64) -> Self {
+        let told = tokens.told.ok().flatten().unwrap_or_default();
         let mut session = Self {
             id,
             id_token,
-            claims: tokens.claims.unwrap_or_default(),
+            claims: told.claims,
+            alike: told.alike,
+            is_newer: false,
             refresh: tokens.refresh,
             renew: 0,
             expires: 0,
@@ -87,16 +96,33 @@ impl Session {
     /// The session with new tokens; what the provider does not send anew stays.
     pub(super) fn renewed(&self, tokens: Tokens, now: u64) -> Self {
         let mut session = self.clone();
+        let is_newer = tokens.id.is_none();
         if let Some(id_token) = tokens.id {
             session.id_token = id_token;
+            session.is_newer = false;
         }
         // What is not told any more does not hold any more.
-        if let Some(claims) = tokens.claims {
-            session.claims = claims;
+        if let Ok(Some(mut told)) = tokens.told {
+            if is_newer {
+                for name in self.alike.iter().chain(self.claims.keys()) {
+                    if !told.alike.contains(name) {
+                        told.claims.entry(name.clone()).or_insert(Value::Null);
+                    }
+                }
+            }
+            (session.claims, session.alike, session.is_newer) = (told.claims, told.alike, is_newer);
         }
         session.refresh = tokens.refresh.or(session.refresh);
         session.seen = now;
         session.expire(tokens.lifetime, now);
+        session
+    }
+
+    /// The session as it was, with what new tokens are asked for with from now on, and when.
+    pub(super) fn kept(&self, refresh: Option<String>, renew: u64) -> Self {
+        let mut session = self.clone();
+        session.refresh = refresh.or(session.refresh);
+        session.renew = renew;
         session
     }
 
@@ -110,7 +136,11 @@ impl Session {
     pub(super) fn identity(&self, mapping: &Mapping) -> Result<Identity, Cow<'static, str>> {
         let mut claims = claims_of(&self.id_token).ok_or("the ID token cannot be read")?;
         for (name, value) in &self.claims {
-            claims.entry(name.clone()).or_insert_with(|| value.clone());
+            if self.is_newer && value.is_null() {
+                claims.remove(name);
+            } else if self.is_newer || !claims.contains_key(name) {
+                claims.insert(name.clone(), value.clone());
+            }
         }
         mapping.identity(claims, "oidc")
     }

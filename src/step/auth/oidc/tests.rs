@@ -45,6 +45,19 @@ impl Stage {
         Self { issuer, key, oidc, shared, keys, jar: BTreeMap::new(), now: std::time::SystemTime::now() }
     }
 
+    /// With a provider that tells more of a user beside the ID token.
+    async fn with_userinfo(told: &Value) -> Self {
+        let stage = Self::new("").await;
+        let url = |path: &str| format!("{}{path}", stage.issuer.url);
+        let description = json!({
+            "issuer": stage.issuer.url, "jwks_uri": url("/k"), "authorization_endpoint": url("/authorize"),
+            "token_endpoint": url("/token"), "userinfo_endpoint": url("/me"),
+        });
+        stage.issuer.answer("/.well-known/openid-configuration", 200, &description);
+        stage.issuer.answer("/me", 200, told);
+        stage
+    }
+
     fn oidc(issuer: &Issuer, keys: &tempfile::NamedTempFile, more: &str, shared: &Shared) -> Oidc {
         let text = format!(
             "{{ issuer: '{}', client_id: pylon, client_secret: a-secret-of-the-client, session: {{ keys: '{}', idle: 10m, \
@@ -119,6 +132,21 @@ impl Stage {
             "access_token": "x", "token_type": "Bearer", "expires_in": 100, "refresh_token": "r", "id_token": id_token,
         });
         self.issuer.answer("/token", 200, &tokens);
+    }
+
+    /// New tokens without an ID token, as a provider may give them for a refresh token.
+    fn give_no_id_token(&self, refresh: &str) {
+        let tokens = json!({"access_token": "x", "token_type": "Bearer", "expires_in": 100, "refresh_token": refresh});
+        self.issuer.answer("/token", 200, &tokens);
+    }
+
+    /// The groups and the role of who has the session, once its tokens are due.
+    async fn renewed(&mut self) -> (Vec<String>, Option<String>) {
+        self.now += Duration::from_secs(101);
+        let Finding::Proven(proof) = self.find("/").await else { panic!("renewed") };
+        self.keep(&proof.response);
+        let role = proof.identity.claim_text("role").map(std::borrow::Cow::into_owned);
+        (proof.identity.groups.clone(), role)
     }
 
     async fn sign_in(&mut self, target: &str) -> Reply {
@@ -480,14 +508,7 @@ async fn what_one_instance_is_refused_another_may_have_renewed() {
 
 #[tokio::test]
 async fn what_is_not_told_any_more_does_not_hold_any_more() {
-    let mut stage = Stage::new("").await;
-    let url = |path: &str| format!("{}{path}", stage.issuer.url);
-    let description = json!({
-        "issuer": stage.issuer.url, "jwks_uri": url("/k"), "authorization_endpoint": url("/authorize"),
-        "token_endpoint": url("/token"), "userinfo_endpoint": url("/me"),
-    });
-    stage.issuer.answer("/.well-known/openid-configuration", 200, &description);
-    stage.issuer.answer("/me", 200, &json!({"sub": "ann", "role": "boss", "groups": ["staff"]}));
+    let mut stage = Stage::with_userinfo(&json!({"sub": "ann", "role": "boss", "groups": ["staff"]})).await;
     stage.sign_in("/").await;
     let Finding::Proven(proof) = stage.find("/").await else { panic!("signed in") };
     assert_eq!(proof.identity.claim_text("role").as_deref(), Some("boss"));
@@ -503,6 +524,79 @@ async fn what_is_not_told_any_more_does_not_hold_any_more() {
     stage.now += Duration::from_secs(101);
     let Finding::Proven(proof) = stage.find("/").await else { panic!("renewed") };
     assert_eq!((proof.identity.claim("role"), proof.identity.groups.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn what_is_told_anew_counts_before_an_id_token_of_before() {
+    let told = |more: Value| {
+        let mut told = json!({"sub": "ann"});
+        told.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        told
+    };
+    let mut stage = Stage::with_userinfo(&told(json!({"groups": ["staff"], "role": "boss"}))).await;
+    stage.sign_in("/").await;
+    stage.give_no_id_token("r");
+    let (staff, none) = (vec!["staff".to_owned()], Vec::<String>::new());
+    for (now, groups, role) in [
+        (json!({"groups": ["staff"], "role": "boss"}), &staff, Some("boss")),
+        (json!({"groups": [], "role": "clerk"}), &none, Some("clerk")),
+        (json!({"groups": ["staff"]}), &staff, None),
+        // Some providers leave out what is empty.
+        (json!({"role": "boss"}), &none, Some("boss")),
+        (json!({}), &none, None),
+        (json!({"groups": null}), &none, None),
+        (json!({"groups": ["staff"]}), &staff, None),
+    ] {
+        stage.issuer.answer("/me", 200, &told(now.clone()));
+        assert_eq!(stage.renewed().await, (groups.clone(), role.map(str::to_owned)), "{now}");
+    }
+    // A new ID token counts before what is told beside it.
+    stage.issuer.answer("/me", 200, &told(json!({"groups": []})));
+    stage.give(&stage.id_token(&stage.claims("")));
+    assert_eq!(stage.renewed().await.0, staff);
+    // What userinfo never told is as the ID token has it.
+    let mut stage = Stage::with_userinfo(&told(json!({}))).await;
+    stage.sign_in("/").await;
+    stage.give_no_id_token("r");
+    assert_eq!(stage.renewed().await.0, staff);
+    assert_eq!(stage.renewed().await.0, staff);
+}
+
+#[tokio::test]
+async fn tokens_that_came_are_kept_where_userinfo_fails() {
+    let mut stage = Stage::with_userinfo(&json!({"sub": "ann", "groups": ["staff"]})).await;
+    stage.sign_in("/").await;
+    let of_before = stage.jar.clone();
+    stage.issuer.answer("/me", 503, &json!({}));
+    stage.give_no_id_token("second");
+    stage.now += Duration::from_secs(80);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("it has not expired") };
+    assert_eq!(proof.identity.groups, ["staff"]);
+    stage.keep(&proof.response);
+    assert!(stage.issuer.last("/token").contains("refresh_token=r"), "what came with the sign-in");
+    assert!(stage.passes().await);
+    assert_eq!(stage.issuer.asked("/token"), 2, "the provider is let alone for a while");
+    // What it then gave in its place is what it takes, and who asks is no younger for it.
+    stage.give_no_id_token("third");
+    stage.now += Duration::from_secs(21);
+    let asked: Vec<Asked> = (0..5).map(|_| stage.asked("/", &[])).collect();
+    let askings: Vec<Asking<'_>> = asked.iter().map(Asked::asking).collect();
+    for found in futures_util::future::join_all(askings.iter().map(|asking| stage.oidc.identify(asking))).await {
+        assert!(matches!(found, Finding::Unavailable(_)), "{found:?}");
+    }
+    assert_eq!(stage.issuer.asked("/token"), 3);
+    assert!(stage.issuer.last("/token").contains("refresh_token=second"));
+    // Browsers do not have the third one, nor one of them even the second.
+    stage.issuer.answer("/me", 200, &json!({"sub": "ann", "groups": ["other"]}));
+    stage.jar = of_before;
+    stage.now += Duration::from_secs(6);
+    let Finding::Proven(proof) = stage.find("/").await else { panic!("it is back") };
+    assert_eq!(proof.identity.groups, ["other"]);
+    assert!(stage.issuer.last("/token").contains("refresh_token=third"));
+    assert_eq!(stage.issuer.asked("/token"), 4);
+    stage.keep(&proof.response);
+    assert!(stage.passes().await);
+    assert_eq!(stage.issuer.asked("/token"), 4);
 }
 
 #[tokio::test]

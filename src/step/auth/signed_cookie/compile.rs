@@ -88,6 +88,7 @@ fn cookie(spec: &CookieSpec, before: &[Cookie], captures: &[String], mistakes: &
             Err(message) => mistakes.push(Mistake::new(KeyPath::root().then("signed").then(index), message)),
         }
     }
+    ends_of_times(spec, &signed, mistakes);
     let own: BTreeSet<&str> = signed.iter().filter_map(Part::own).collect();
     if own.is_empty() {
         let message =
@@ -128,6 +129,28 @@ impl Part {
         match self {
             Self::Own(field) => Some(field),
             _ => None,
+        }
+    }
+}
+
+/// A time can have more or fewer digits at its end: what is signed behind it could give it some, or take them.
+fn ends_of_times(spec: &CookieSpec, signed: &[Part], mistakes: &mut Vec<Mistake>) {
+    let is_time = |field: &str| [&spec.issued, &spec.expires].into_iter().flatten().any(|time| time == field);
+    let could_go_on = |c: char| c.is_ascii_digit() || ".:+-Zz".contains(c);
+    for (index, part) in signed.iter().enumerate() {
+        let Some(field) = part.own().filter(|field| is_time(field)) else { continue };
+        let mut behind = signed[index + 1..].iter().filter(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        let is_open = match behind.next() {
+            None => false,
+            Some(Part::Text(text)) => text.starts_with(could_go_on),
+            Some(_) => true,
+        };
+        if is_open && spec.join.is_empty() && !spec.matches.contains_key(field) {
+            let message = format!(
+                "it is missing, so that digits can move between the time `{field}` and what is signed behind it; write what \
+                 stands between them, or in `matches` how `{field}` looks: `[0-9]{{10}}`"
+            );
+            mistakes.push(Mistake::at("join", message));
         }
     }
 }

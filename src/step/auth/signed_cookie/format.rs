@@ -190,7 +190,8 @@ pub(super) fn encode_signature(form: CookieSignature, bytes: &[u8]) -> String {
 }
 
 /// A time in seconds of Unix time. Each time is written in one way only, as far as digits at its beginning go, so that none
-/// of them can be taken from, or given to, a value that stands before it. A date without a zone is one of UTC.
+/// of them can be taken from, or given to, a value that stands before it. At its end they can, which is looked after at
+/// load. A date without a zone is one of UTC.
 pub(super) fn moment(text: &str) -> Option<u64> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
