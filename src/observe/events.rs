@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing::subscriber::Interest;
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -61,6 +62,11 @@ pub(super) fn subscribe(
         };
         event.target() == AUDIT && *event.level() <= most
     });
+    // What both channels say they never want costs an event a comparison, and is not asked of them again.
+    let audited = audited.with_max_level_hint(LevelFilter::INFO).with_callsite_filter(|event| match event.target() {
+        AUDIT => Interest::sometimes(),
+        _ => Interest::never(),
+    });
     let others = Targets::new().with_default(LevelFilter::TRACE).with_target(AUDIT, LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Writer(Arc::clone(error)));
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.with_target(false).boxed() };
@@ -68,10 +74,16 @@ pub(super) fn subscribe(
     let of_audit = of_audit.json().flatten_event(true).with_target(false);
     // The filter that can be changed knows the registry alone: it stands first.
     tracing_subscriber::registry()
-        .with(Layer::<Registry>::boxed(lines.with_filter(filter).with_filter(others)))
+        .with(Layer::<Registry>::boxed(lines.with_filter(filter.and(others))))
         .with(of_audit.with_filter(audited))
         .try_init()
         .map_err(|error| error.to_string())
+}
+
+/// Has libraries that write to `log` know the level that holds since the filter was changed.
+pub(super) fn tell_level() {
+    let level = LevelFilter::current().to_string();
+    log::set_max_level(level.parse().unwrap_or(log::LevelFilter::Trace));
 }
 
 /// Makes a line of each event for a channel.

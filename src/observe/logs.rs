@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::access::AccessFormat;
 use super::channel::{Channel, Lines, Target};
-use super::events::{EventChannel, filter, subscribe};
+use super::events::{EventChannel, filter, subscribe, tell_level};
 use super::families::Family;
 use super::record::{Logged, Record, Severity};
 
@@ -234,6 +234,7 @@ impl Logs {
             "audit" => self.audit_level.store(level.parse::<Level>()? as u8, Ordering::Relaxed),
             "error" => {
                 self.error_filter.reload(filter(level)?).map_err(|error| error.to_string())?;
+                tell_level();
                 level.clone_into(&mut self.error_level.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
             }
             other => return Err(format!("`{other}` is not a log channel; there are access, error and audit")),
