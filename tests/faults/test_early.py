@@ -106,8 +106,10 @@ def test_an_echo_while_the_upload_goes_on_arrives(bench):
         return True
 
     bench.play(at_head=at_head)
-    answer = bench.call(method="POST", body=LARGE, timeout=30)
-    assert (answer.status, answer.complete, answer.body == LARGE) == (200, True, True), answer.why
+    # Not more than what is read ahead and what buffers hold: the client may be slower than the origin.
+    body = LARGE[: 6 << 20]
+    answer = bench.call(method="POST", body=body, timeout=30)
+    assert (answer.status, answer.complete, answer.body == body) == (200, True, True), answer.why
 
 
 def test_what_is_left_of_a_refused_upload_reaches_nobody_else(bench):

@@ -29,7 +29,7 @@ pub use exchange::{Exchange, Times, Turn};
 use head::HeadCheck;
 
 /// Of an answer so much is read ahead while a write is blocked.
-const AHEAD: usize = 1024 * 1024;
+const AHEAD: usize = 4 * 1024 * 1024;
 /// And so much of it at a time.
 const PIECE: usize = 16 * 1024;
 
