@@ -2,8 +2,11 @@
 
 import http.server
 import json
+import subprocess
+import sys
 import threading
 
+from processes import Program, answers, free_port
 from websockets.sync.server import serve
 
 
@@ -69,3 +72,30 @@ class Sockets:
 
     def __exit__(self, *_):
         self.server.shutdown()
+
+
+WRITE = """if True:
+    import sys, time
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    writer = EventFileWriter(sys.argv[1])
+    for step in range(5):
+        value = Summary.Value(tag="loss", simple_value=1 / (step + 1))
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+    writer.close()
+"""
+
+
+class TensorBoard(Program):
+    """A real one, with a run of five steps."""
+
+    def __init__(self, directory):
+        self.port = free_port()
+        logs = directory / "logs"
+        subprocess.run([sys.executable, "-c", WRITE, logs], check=True, timeout=60, capture_output=True)
+        arguments = [
+            *(sys.executable, "-m", "tensorboard.main", "--load_fast=false", "--reload_interval=1"),
+            *("--host=127.0.0.1", f"--port={self.port}", f"--logdir={logs}"),
+        ]
+        super().__init__(arguments, directory, ready=answers(f"http://127.0.0.1:{self.port}/data/environment"))

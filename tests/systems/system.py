@@ -1,13 +1,10 @@
 """`pylon run --system`: a built-in system from the environment, and clients of its hosts."""
 
-import contextlib
 import json
 import urllib.request
 
-import pytest
 from peers import Peer
 from processes import BINARY, Program, answers, free_port
-from site_files import Site
 
 JSON = {"Content-Type": "application/json"}
 
@@ -49,29 +46,3 @@ class System(Program):
         request = urllib.request.Request(url, body, JSON if body else {}, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status
-
-
-@pytest.fixture(scope="module")
-def stack():
-    """What lives as long as the tests of a file."""
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def launch(stack, tmp_path_factory):
-    """Starts programs that live as long as the tests of a file: `launch(System, "mliy", ...)`."""
-
-    def start(kind, *arguments, **options):
-        program = kind(tmp_path_factory.mktemp("program"), *arguments, **options)
-        stack.callback(program.stop)
-        return program
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    site = Site(tmp_path_factory.mktemp("site"))
-    site.issue("default", "ml.test", "*.ml.test")
-    return site

@@ -7,7 +7,7 @@ import pytest
 from peers import Peer
 from processes import free_port
 from servers import Sockets, Told
-from system import System, launch, site, stack  # noqa: F401
+from system import System
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -63,8 +63,8 @@ def variables(application, portal, sockets):
 
 
 @pytest.fixture(scope="module")
-def mliy(launch, variables, application):
-    mliy = launch(System, "mliy", **variables)
+def mliy(start, variables, application):
+    mliy = start(System, "mliy", **variables)
     # The instance itself, by its own address, is yet another server: here the application's stand-in.
     mliy.put("i-ann", application.url, "ann")
     mliy.put("i-shared", application.url, "eve", groups=["research"])
@@ -175,8 +175,8 @@ def test_web_sockets(mliy, sockets):
     assert refused.value.response.status_code == 403
 
 
-def test_over_tls(launch, site, variables):
-    mliy = launch(System, "mliy", site, **variables)
+def test_over_tls(start, site, variables):
+    mliy = start(System, "mliy", site, **variables)
     answer = mliy.ask(DOMAIN, "/a/b?c=%2F")
     assert answer.status == 307 and answer.headers["location"] == f"https://{DOMAIN}/a/b?c=%2F"
     mliy.put("i-ann", variables["MLIY_URI"], "ann")
@@ -187,10 +187,10 @@ def test_over_tls(launch, site, variables):
             assert answer.headers["strict-transport-security"] == "max-age=63072000; includeSubdomains"
 
 
-def test_other_ways_to_sign_in(launch, variables, tmp_path):
+def test_other_ways_to_sign_in(start, variables, tmp_path):
     """The choice is a variable; what the others need, need not be set."""
     ldap = {"MLIY_SIGN_IN": "ldap", "MLIY_LDAP_URI": f"ldap://127.0.0.1:{free_port()}"}
-    mliy = launch(System, "mliy", **variables, **ldap, MLIY_LDAP_USER_DN="uid={user},ou=people,dc=x")
+    mliy = start(System, "mliy", **variables, **ldap, MLIY_LDAP_USER_DN="uid={user},ou=people,dc=x")
     answer = mliy.ask(DOMAIN, "/", *ANN, source=PROXY)
     assert answer.status == 401 and answer.headers["www-authenticate"].startswith('Basic realm="MLiy"')
     assert mliy.ask(DOMAIN, "/", "Authorization: Basic YW5uOnB3").status == 503  # the directory is away

@@ -1,49 +1,19 @@
 """Real programs as portals of an instance: JupyterLab, which knows its path, and TensorBoard, which does not."""
 
-import json
 import re
 import socket
-import subprocess
-import sys
 import time
-import uuid
 from urllib.parse import urljoin
 
 import pytest
 import requests
-from processes import Program, answers, free_port
-from servers import Told
-from system import System, launch, stack  # noqa: F401
-from test_jupyterlab import TOKEN, V1, Browser, JupyterLab, execute
-from websockets import InvalidStatus
+from jupyter_lab import Browser, JupyterLab, computes, loads, sign_in
+from servers import TensorBoard, Told
+from system import System
 from websockets.sync.client import connect
 
 DOMAIN = "ml.test"
 ANN, BOB = {"REMOTE_USER": "ann"}, {"REMOTE_USER": "bob"}
-
-WRITE = """if True:
-    import sys, time
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    writer = EventFileWriter(sys.argv[1])
-    for step in range(5):
-        value = Summary.Value(tag="loss", simple_value=1 / (step + 1))
-        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
-    writer.close()
-"""
-
-
-class TensorBoard(Program):
-    def __init__(self, directory):
-        self.port = free_port()
-        logs = directory / "logs"
-        subprocess.run([sys.executable, "-c", WRITE, logs], check=True, timeout=60, capture_output=True)
-        arguments = [
-            *(sys.executable, "-m", "tensorboard.main", "--load_fast=false", "--reload_interval=1"),
-            *("--host=127.0.0.1", f"--port={self.port}", f"--logdir={logs}"),
-        ]
-        super().__init__(arguments, directory, ready=answers(f"http://127.0.0.1:{self.port}/data/environment"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,20 +27,20 @@ def names():
 
 
 @pytest.fixture(scope="module")
-def lab(launch):
-    return launch(JupyterLab, "/ipython/")
+def lab(start):
+    return start(JupyterLab, "/ipython/")
 
 
 @pytest.fixture(scope="module")
-def board(launch):
-    return launch(TensorBoard)
+def board(start):
+    return start(TensorBoard)
 
 
 @pytest.fixture(scope="module")
-def host(launch, stack, lab, board):
+def host(start, stack, lab, board):
     """The host of Ann's instance."""
     application = stack.enter_context(Told())
-    mliy = launch(
+    mliy = start(
         System,
         "mliy",
         MLIY_URI=application.url,
@@ -105,37 +75,18 @@ class Signed(Browser):
 def browser(host):
     """Signed in at JupyterLab by its form."""
     browser = Signed(f"{host}/ipython/")
-    form = browser.get("login?next=/ipython/lab")
-    assert form.status_code == 200
-    landed = browser.post(form.url, data={"password": TOKEN, "_xsrf": browser.cookies["_xsrf"]})
-    assert landed.url == f"{host}/ipython/lab" and landed.status_code == 200
+    sign_in(browser)
     return browser
 
 
 def test_jupyterlab_is_complete(browser, host):
-    page = browser.get("lab").text
-    assets = re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']([^"']+)""", page)
-    assert any("main" in asset for asset in assets)
-    for asset in assets:
-        assert browser.get(asset).status_code == 200, asset
+    loads(browser, browser.get("lab").text)
     slash = requests.get(f"{host}/ipython?x=1", allow_redirects=False, timeout=30)
     assert (slash.status_code, slash.headers["location"]) == (301, f"{host}/ipython/?x=1")
 
 
 def test_a_kernel_computes_and_a_terminal_answers(browser):
-    kernel = browser.json("POST", "api/kernels", json={"name": "python3"})["id"]
-    path = f"api/kernels/{kernel}/channels?session_id={uuid.uuid4()}"
-    with browser.socket(path, subprotocols=[V1]) as one:
-        assert execute(one, "6*7") == ["42"]
-    with pytest.raises(InvalidStatus, match="403"), browser.socket(path, origin="http://evil.test"):
-        pass
-    name = browser.json("POST", "api/terminals")["name"]
-    with browser.socket(f"terminals/websocket/{name}") as one:
-        one.send(json.dumps(["stdin", "echo $((6*7))-ok\r"]))
-        shown = ""
-        while "42-ok" not in shown:
-            kind, *content = json.loads(one.recv(timeout=20))
-            shown += content[0] if kind == "stdout" else ""
+    computes(browser)
 
 
 def test_another_user_gets_nothing(browser, host):

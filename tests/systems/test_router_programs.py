@@ -1,15 +1,13 @@
 """Real programs in a session of the router: JupyterLab as the notebook, TensorBoard on a port of its own."""
 
-import json
 import re
-import uuid
 from urllib.parse import urljoin
 
 import pytest
 import requests
+from jupyter_lab import Browser, JupyterLab, computes, loads, sign_in
 from router import auth, cookies, port
-from test_jupyterlab import TOKEN, V1, Browser, JupyterLab, execute
-from test_portal_programs import TensorBoard
+from servers import TensorBoard
 from websockets import InvalidStatus
 
 
@@ -44,35 +42,17 @@ def come(router, made):
 def browser(router, made):
     """Signed in at JupyterLab by its form."""
     browser = come(router, made)
-    form = browser.get("login?next=/lab")
-    assert form.status_code == 200
-    landed = browser.post(form.url, data={"password": TOKEN, "_xsrf": browser.cookies["_xsrf"]})
-    assert landed.url == f"{browser.base}lab" and landed.status_code == 200
+    sign_in(browser)
     return browser
 
 
 def test_jupyterlab_is_complete(browser):
-    assets = re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']([^"']+)""", browser.get("lab").text)
-    assert any("main" in asset for asset in assets)
-    for asset in assets:
-        assert browser.get(asset).status_code == 200, asset
+    loads(browser, browser.get("lab").text)
 
 
 @pytest.mark.parametrize("prefix", ["", "jws_nb/", "jci_nb/"])
 def test_a_kernel_computes_and_a_terminal_answers(browser, prefix):
-    kernel = browser.json("POST", "api/kernels", json={"name": "python3"})["id"]
-    path = f"{prefix}api/kernels/{kernel}/channels?session_id={uuid.uuid4()}"
-    with browser.socket(path, subprotocols=[V1]) as one:
-        assert execute(one, "6*7") == ["42"]
-    with pytest.raises(InvalidStatus, match="403"), browser.socket(path, origin="http://evil.test"):
-        pass
-    name = browser.json("POST", "api/terminals")["name"]
-    with browser.socket(f"{prefix}terminals/websocket/{name}") as one:
-        one.send(json.dumps(["stdin", "echo $((6*7))-ok\r"]))
-        shown = ""
-        while "42-ok" not in shown:
-            kind, *content = json.loads(one.recv(timeout=20))
-            shown += content[0] if kind == "stdout" else ""
+    computes(browser, prefix)
 
 
 def test_tensorboard_on_its_port(router, made):
