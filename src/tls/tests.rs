@@ -1,5 +1,7 @@
 //! Handshakes in memory: a client of `rustls` and a policy, joined by buffers.
 
+mod clients;
+mod names;
 mod renewals;
 mod resumption;
 
@@ -192,99 +194,6 @@ fn alert(result: Result<Met, Error>) -> AlertDescription {
 }
 
 #[test]
-fn the_name_chooses_the_certificate() {
-    let site = Site::new();
-    let all = ["default", "exact", "wild"];
-    site.make("default", &["default.example.org", "192.0.2.1"]);
-    site.make("wild", &["*.example.org", "*.other.org"]);
-    site.make("exact", &["a.example.org", "b.deep.example.org"]);
-    let policy = site.policy(&certificates(&["default", "wild", "exact"]));
-    let client = site.client().config();
-    for (name, wanted) in [
-        ("default.example.org", "default"),
-        ("a.example.org", "exact"),
-        ("A.Example.ORG", "exact"),
-        ("c.example.org", "wild"),
-        ("b.deep.example.org", "exact"),
-        ("x.other.org", "wild"),
-        ("192.0.2.1", "default"),
-    ] {
-        assert_eq!(shown(&site, &policy, &client, name, &all), wanted, "{name}");
-    }
-    for stranger in ["example.org", "c.deep.example.org", "elsewhere.net"] {
-        let refused = meet(&policy, &client, stranger).map(drop);
-        assert!(matches!(refused, Err(Error::InvalidCertificate(_))), "{stranger}: {refused:?}");
-    }
-    assert!(policy.may_serve(None, "anything") && policy.may_serve(Some("a.example.org"), "b.example.org"));
-}
-
-#[test]
-fn of_two_for_a_name_the_client_gets_what_it_knows() {
-    let site = Site::new();
-    let edwards = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    site.made("edwards", &["a.example.org"], &edwards, |_| {});
-    site.make("ecdsa", &["a.example.org"]);
-    let all = ["edwards", "ecdsa"];
-    let both = site.policy(&certificates(&all));
-    let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
-    let any = [SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519];
-    for version in [&TLS13, &TLS12] {
-        let modern = site.client().only(version).knows(&any).config();
-        assert_eq!(shown(&site, &both, &modern, "a.example.org", &all), "edwards");
-        let other = site.client().only(version).knows(&ecdsa).config();
-        assert_eq!(shown(&site, &both, &other, "a.example.org", &all), "ecdsa");
-    }
-}
-
-#[test]
-fn strict_names_are_strict() {
-    let site = Site::new();
-    site.make("ab", &["a.example.org", "b.example.org", "192.0.2.1"]);
-    site.make("wild", &["*.other.org"]);
-    let policy = site.policy(&format!("{}\nstrict_sni: true", certificates(&["ab", "wild"])));
-    let client = site.client().config();
-    assert!(meet(&policy, &client, "a.example.org").is_ok());
-    assert!(meet(&policy, &client, "x.other.org").is_ok());
-    assert!(meet(&policy, &client, "c.example.org").is_err());
-    assert!(meet(&policy, &client, "192.0.2.1").is_err(), "no name at all");
-    for (sni, host, may) in [
-        (Some("a.example.org"), "a.example.org", true),
-        (Some("a.example.org"), "B.example.org.:8443", true),
-        (Some("a.example.org"), "192.0.2.1", true),
-        (Some("a.example.org"), "x.other.org", false),
-        (Some("x.other.org"), "y.other.org:443", true),
-        (Some("x.other.org"), "x.y.other.org", false),
-        (Some("x.other.org"), "other.org", false),
-        (Some("x.other.org"), "", false),
-        (Some("gone.example.org"), "a.example.org", false),
-        (None, "a.example.org", false),
-    ] {
-        assert_eq!(policy.may_serve(sni, host), may, "{sni:?} {host}");
-    }
-}
-
-/// What an accept loop does that reads the hello first.
-#[test]
-fn strict_names_are_refused_with_the_alert_for_that() {
-    let site = Site::new();
-    site.make("a", &["a.example.org"]);
-    let strict = site.policy(&format!("{}\nstrict_sni: true", certificates(&["a"])));
-    let open = site.policy(&certificates(&["a"]));
-    for (name, served) in [("a.example.org", true), ("b.example.org", false), ("192.0.2.1", false)] {
-        let mut client = ClientConnection::new(site.client().config(), name.to_owned().try_into().unwrap()).unwrap();
-        let (mut hello, mut acceptor) = (Vec::new(), Acceptor::default());
-        client.write_tls(&mut hello).unwrap();
-        acceptor.read_tls(&mut &hello[..]).unwrap();
-        let accepted = acceptor.accept().ok().flatten().unwrap();
-        assert_eq!(strict.admits(&accepted.client_hello()), served, "{name}");
-        assert!(open.admits(&accepted.client_hello()));
-        client.read_tls(&mut &UNRECOGNIZED_NAME[..]).unwrap();
-        let heard = client.process_new_packets().map(drop);
-        assert_eq!(heard, Err(Error::AlertReceived(AlertDescription::UnrecognisedName)));
-    }
-}
-
-#[test]
 fn versions_suites_and_protocols_are_as_configured() {
     let site = Site::new();
     site.make("a", &["a.example.org"]);
@@ -343,98 +252,6 @@ fn every_suite_has_its_name_here() {
 }
 
 #[test]
-fn clients_show_who_they_are() {
-    let site = Site::new();
-    site.make("a", &["a.example.org"]);
-    let key = KeyPair::generate().unwrap();
-    site.made("worker", &["w.example.org"], &key, |params| {
-        params.subject_alt_names.push(rcgen::SanType::URI("spiffe://example.org/worker".try_into().unwrap()));
-        params.subject_alt_names.push(rcgen::SanType::Rfc822Name("w@example.org".try_into().unwrap()));
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CountryName, "XX");
-        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example, Inc.");
-        params.distinguished_name.push(rcgen::DnType::CommonName, "worker 1");
-        params.distinguished_name.push(rcgen::DnType::from_oid(&[1, 2, 3, 4]), "odd");
-        params.serial_number = Some(SerialNumber::from_slice(&[0x0a, 0xff]));
-        params.not_after = date_time_ymd(2100, 1, 1);
-    });
-    let stranger = Site::new();
-    stranger.make("worker", &["w.example.org"]);
-    let with = |mode: &str| {
-        let clients = format!("client_certificates: {{ mode: {mode}, ca: ca.pem }}");
-        site.policy(&format!("{}\n{clients}", certificates(&["a"])))
-    };
-    let (off, optional, required) = (site.policy(&certificates(&["a"])), with("optional"), with("required"));
-    let name = "a.example.org";
-    for version in [&TLS13, &TLS12] {
-        let client = |own: Option<&Site>| match own {
-            None => site.client().only(version).config(),
-            Some(own) => site.client().only(version).with(own, "worker").config(),
-        };
-        let peer = |policy: &Policy, own: Option<&Site>| {
-            meet(policy, &client(own), name).map(|met| met.server.peer_certificates().and_then(identity))
-        };
-        assert_eq!(peer(&off, Some(&site)), Ok(None), "nobody is asked");
-        assert_eq!(peer(&optional, None), Ok(None));
-        assert!(peer(&optional, Some(&site)).unwrap().is_some());
-        assert!(peer(&optional, Some(&stranger)).is_err(), "what is shown must be good");
-        assert!(peer(&required, None).is_err());
-        assert!(peer(&required, Some(&stranger)).is_err());
-        let who = peer(&required, Some(&site)).unwrap().unwrap();
-        assert_eq!(who.subject, "1.2.3.4=#0c036f6464,CN=worker 1,O=Example\\, Inc.,C=XX");
-        assert_eq!(who.issuer, "CN=rcgen self signed cert");
-        assert_eq!(
-            (&who.san_dns[..], &who.san_email[..]),
-            (&["w.example.org".to_owned()][..], &["w@example.org".to_owned()][..])
-        );
-        assert_eq!(who.san_uri, ["spiffe://example.org/worker"]);
-        assert_eq!(who.serial, "AFF");
-        assert_eq!(who.fingerprint.len(), 64);
-        assert_eq!(who.not_after.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(), 4_102_444_800);
-    }
-}
-
-/// A list of what the authority of a site revoked.
-fn revoked(site: &Site, serials: &[u8], next: i32) -> String {
-    let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
-        serial_number: SerialNumber::from_slice(&[*serial]),
-        revocation_time: date_time_ymd(2020, 1, 1),
-        reason_code: None,
-        invalidity_date: None,
-    });
-    let params = rcgen::CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
-        next_update: date_time_ymd(next, 1, 1),
-        crl_number: SerialNumber::from_slice(&[1]),
-        issuing_distribution_point: None,
-        revoked_certs: revoked.collect(),
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
-    params.signed_by(&site.ca).unwrap().pem().unwrap()
-}
-
-#[test]
-fn who_was_revoked_is_refused() {
-    let site = Site::new();
-    site.make("a", &["a.example.org"]);
-    for (name, serial) in [("good", 1), ("bad", 2)] {
-        let key = KeyPair::generate().unwrap();
-        site.made(name, &[], &key, |params| params.serial_number = Some(SerialNumber::from_slice(&[serial])));
-    }
-    site.write("crl.pem", &revoked(&site, &[2], 2100));
-    let clients = "client_certificates: { mode: required, ca: ca.pem, crl: crl.pem }";
-    let spec = format!("{}\n{clients}", certificates(&["a"]));
-    let policy = site.policy(&spec);
-    let client = |name: &str| site.client().with(&site, name).config();
-    assert!(meet(&policy, &client("good"), "a.example.org").is_ok());
-    assert!(meet(&policy, &client("bad"), "a.example.org").is_err());
-    assert_eq!(site.said(&spec), Vec::<String>::new());
-    site.write("crl.pem", &revoked(&site, &[2], 2021));
-    let said = site.said(&spec);
-    assert!(said.len() == 1 && said[0].contains("should have been replaced by 2021-01-01 00:00 UTC"), "{said:?}");
-}
-
-#[test]
 fn what_clients_will_not_like_is_said_and_served() {
     let site = Site::new();
     site.until("old", &["a.example.org"], 2020);
@@ -469,4 +286,23 @@ fn hsts_is_sent_as_it_is_written() {
     let policy = site.policy(&format!("{}\nhsts: \"max-age=5 ; includeSubDomains\"", certificates(&["a"])));
     assert_eq!(policy.hsts().unwrap(), "max-age=5 ; includeSubDomains");
     assert_eq!(site.policy(&certificates(&["a"])).hsts(), None);
+}
+
+/// A list of what the authority of a site revoked.
+fn revoked(site: &Site, serials: &[u8], next: i32) -> String {
+    let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&[*serial]),
+        revocation_time: date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let params = rcgen::CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(next, 1, 1),
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    params.signed_by(&site.ca).unwrap().pem().unwrap()
 }
