@@ -29,6 +29,7 @@ pub struct Connection {
     /// What TLS tells, where it is spoken.
     pub tls: Option<Tls>,
     cut: AtomicBool,
+    held_back: AtomicBool,
     drain_rate: AtomicU64,
     drain_time: AtomicU64,
     turned_away: OnceCell<Rejection>,
@@ -58,6 +59,7 @@ impl Connection {
             local,
             tls,
             cut: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             drain_rate: AtomicU64::new(DRAIN_RATE),
             drain_time: AtomicU64::new(millis(DRAIN_TIME)),
             turned_away: OnceCell::new(),
@@ -85,6 +87,17 @@ impl Connection {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Has no more of the request's body read, or tunnel's, over HTTP/1; who lets it go wakes the task of the connection.
+    pub fn hold_back(&self, hold: bool) {
+        self.held_back.store(hold, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is to be read.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Relaxed)
     }
 
     /// Has the client turned away by the loop that serves the connection.

@@ -208,6 +208,9 @@ impl Conn {
             }
             return Poll::Pending;
         }
+        if self.info.is_held_back() {
+            return Poll::Pending;
+        }
         if self.ahead.is_empty() {
             let before = buf.filled().len();
             ready!(self.io.poll_read(cx, buf))?;

@@ -99,6 +99,22 @@ class Program:
     def tail(self, lines=15):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def memory(self, key):
+        """`VmRSS` or `VmHWM` (its peak) in bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith(f"{key}:"))
+        return int(line.split()[1]) * 1024
+
+    @contextlib.contextmanager
+    def grows_less_than(self, limit):
+        """Fails when the resident memory at its highest is `limit` bytes above what it is now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # forget the peak so far
+        before = self.memory("VmRSS")
+        yield
+        growth = self.memory("VmHWM") - before
+        print(f"memory: {before >> 20} MiB before, {growth >> 20} MiB more at the peak")
+        assert growth < limit, f"Pylon grew by {growth >> 20} MiB"
+
     def stop(self):
         """Ends the program by an interrupt. One that must be killed is a failure."""
         with contextlib.suppress(ValueError):
@@ -136,22 +152,6 @@ class Pylon(Program):
             arguments += ["-c", file]
         self.url = f"http://{self.authority}"
         super().__init__(arguments, directory, ready=answers(f"{self.url}/healthz"), environment=environment)
-
-    def memory(self, key):
-        """`VmRSS` or `VmHWM` (its peak) in bytes."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith(f"{key}:"))
-        return int(line.split()[1]) * 1024
-
-    @contextlib.contextmanager
-    def grows_less_than(self, limit):
-        """Fails when the resident memory at its highest is `limit` bytes above what it is now."""
-        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # forget the peak so far
-        before = self.memory("VmRSS")
-        yield
-        growth = self.memory("VmHWM") - before
-        print(f"memory: {before >> 20} MiB before, {growth >> 20} MiB more at the peak")
-        assert growth < limit, f"Pylon grew by {growth >> 20} MiB"
 
 
 class Demo(Program):

@@ -90,28 +90,6 @@ def test_an_answer_before_the_upload_is_read_arrives(bench, chunked):
     bench.is_sound()
 
 
-def test_an_echo_while_the_upload_goes_on_arrives(bench):
-    """Both directions at once, with more than the buffers on the way hold."""
-
-    def at_head(wire, request):
-        wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
-        left = int(request["content-length"])
-        while left:
-            if not wire.data:
-                wire.more()
-            part, wire.data = wire.data, b""
-            wire.send(b"%x\r\n" % len(part), part, "\r\n")
-            left -= len(part)
-        wire.send("0\r\n\r\n")
-        return True
-
-    bench.play(at_head=at_head)
-    # Not more than what is read ahead and what buffers hold: the client may be slower than the origin.
-    body = LARGE[: 6 << 20]
-    answer = bench.call(method="POST", body=body, timeout=30)
-    assert (answer.status, answer.complete, answer.body == body) == (200, True, True), answer.why
-
-
 def test_what_is_left_of_a_refused_upload_reaches_nobody_else(bench):
     """The rest of a body is not taken for a request, by the origin or by the proxy."""
     hidden = b"GET /one/hidden HTTP/1.1\r\nHost: faults.test\r\n\r\n"

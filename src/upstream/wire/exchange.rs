@@ -129,9 +129,14 @@ impl Exchange {
         self.careful.load(ORDER) && self.yields.swap(false, ORDER)
     }
 
-    /// Whether the connection may become a tunnel, in which no read is to overtake a write.
-    pub(super) fn may_be_upgraded(&self) -> bool {
-        self.careful.load(ORDER)
+    /// Whether the connection may become a tunnel, and the answer that says so is to come: no read is to overtake a write.
+    pub(super) fn is_being_upgraded(&self) -> bool {
+        self.careful.load(ORDER) && self.awaits_head()
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.load(ORDER) & STAGE == IDLE
     }
 
     pub(super) fn sent(&self, bytes: usize) {

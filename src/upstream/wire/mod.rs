@@ -4,6 +4,7 @@
 //! was sent and received when a connection breaks. A [`Wire`] adds these: it refuses header sections that two readers
 //! could understand differently, keeps the time for each stage of an exchange, and counts.
 
+mod behind;
 mod exchange;
 mod head;
 
@@ -12,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -25,13 +27,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use behind::Behind;
 pub use exchange::{Exchange, Times, Turn};
 use head::HeadCheck;
 
-/// Of an answer so much is read ahead while a write is blocked.
-const AHEAD: usize = 4 * 1024 * 1024;
-/// And so much of it at a time.
+/// Of an answer so much is read at a time while a write is blocked.
 const PIECE: usize = 16 * 1024;
+/// So long a server may take for the last words of a client that has gone.
+const LAST: Duration = Duration::from_secs(10);
 
 /// A connection, wrapped.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Wire {
     timer: Option<Pin<Box<Sleep>>>,
     /// What was read while a write was blocked.
     ahead: BytesMut,
+    /// What is to be written before all else.
+    behind: Behind,
 }
 
 impl Wire {
@@ -55,7 +60,15 @@ impl Wire {
         let header = ResponseHeader::build(200, Some(0)).ok();
         let digest =
             header.map(|header| Arc::new(ProxyDigest::new(Box::new(header), Some(Box::new(Arc::clone(&exchange))))));
-        Self { inner, exchange, digest, head: HeadCheck::default(), timer: None, ahead: BytesMut::new() }
+        Self {
+            inner,
+            exchange,
+            digest,
+            head: HeadCheck::default(),
+            timer: None,
+            ahead: BytesMut::new(),
+            behind: Behind::default(),
+        }
     }
 
     /// The exchange of a connection; `None` for one that is no [`Wire`].
@@ -79,33 +92,45 @@ impl Wire {
         Ok(())
     }
 
-    /// Looks at what became of a write.
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Ready(Ok(bytes)) => self.exchange.sent(*bytes),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.exchange.is_blocked(),
-        }
-        written
-    }
-
-    /// Reads ahead while a write is blocked. A server that answers while it reads may itself be blocked until its answer is
-    /// taken, and Pingora takes none of it before its write is done.
-    ///
-    /// An end or an error shows again when it is read, or written, next.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.ahead.len() < AHEAD && !self.exchange.may_be_upgraded() {
-            let mut piece = [0; PIECE];
-            let mut buf = ReadBuf::new(&mut piece);
-            match Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    self.received(buf.filled())?;
-                    self.ahead.extend_from_slice(buf.filled());
-                }
-                _ => break,
+    /// Writes, after what is behind. Where the server takes nothing but answers, it is taken over: see [`behind`].
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.poll_behind(cx)?.is_ready() {
+            let written = match pieces {
+                [piece] => Pin::new(&mut self.inner).poll_write(cx, piece),
+                _ => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces),
+            };
+            if let Poll::Ready(written) = written {
+                return Poll::Ready(written.inspect(|bytes| self.exchange.sent(*bytes)));
             }
         }
-        Ok(())
+        self.exchange.is_blocked();
+        if self.answers(cx)? && self.behind.has_room() {
+            return Poll::Ready(Ok(self.behind.take(pieces)));
+        }
+        Poll::Pending
+    }
+
+    /// Sends what is behind.
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.behind.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.behind.poll_send(cx, &mut self.inner, &self.exchange)
+    }
+
+    /// Whether there is something of an answer; a piece of it is read ahead to see that.
+    ///
+    /// An end or an error shows again when it is read, or written, next.
+    fn answers(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.ahead.is_empty() && !self.exchange.is_being_upgraded() {
+            let mut piece = [0; PIECE];
+            let mut buf = ReadBuf::new(&mut piece);
+            if let Poll::Ready(Ok(())) = Pin::new(&mut self.inner).poll_read(cx, &mut buf) {
+                self.received(buf.filled())?;
+                self.ahead.extend_from_slice(buf.filled());
+            }
+        }
+        Ok(!self.ahead.is_empty())
     }
 
     /// Whether the time for what is waited for is over.
@@ -136,6 +161,13 @@ impl AsyncRead for Wire {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if !this.behind.is_empty() {
+            if this.exchange.is_over() {
+                // Nobody is to get this connection for another request.
+                return Poll::Ready(Err(io::Error::other("the server has not taken the whole of the last request")));
+            }
+            this.behind.send_before_read(cx, &mut this.inner, &this.exchange);
+        }
         if !this.ahead.is_empty() {
             let taken = buf.remaining().min(this.ahead.len());
             buf.put_slice(&this.ahead.split_to(taken));
@@ -155,16 +187,20 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        if written.is_pending() {
-            this.read_ahead(cx)?;
-        }
-        this.wrote(written)
+        self.get_mut().poll_pieces(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = match this.poll_behind(cx)? {
+            Poll::Ready(()) => Pin::new(&mut this.inner).poll_flush(cx),
+            Poll::Pending => Poll::Pending,
+        };
+        if flushed.is_pending() && this.answers(cx)? {
+            this.behind.take_flush();
+            return Poll::Ready(Ok(()));
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -176,12 +212,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, pieces);
-        if written.is_pending() {
-            this.read_ahead(cx)?;
-        }
-        this.wrote(written)
+        self.get_mut().poll_pieces(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -192,6 +223,11 @@ impl AsyncWrite for Wire {
 #[async_trait]
 impl Shutdown for Wire {
     async fn shutdown(&mut self) {
+        if !self.behind.is_empty() {
+            // A tunnel ends for Pingora with the client's last words, which the server may not have taken yet.
+            let last = std::future::poll_fn(|cx| self.behind.poll_last(cx, &mut self.inner, &self.exchange));
+            let _ = tokio::time::timeout(LAST, last).await;
+        }
         self.inner.shutdown().await;
     }
 }

@@ -1,0 +1,186 @@
+"""Both directions at once, with more than the buffers on the way hold: nobody may wait for somebody who waits for him."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from client import Caller
+from processes import wait_until
+from wire import Ended
+
+BODY = bytes(range(256)) * (24 << 12)
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "bytes")]
+
+
+@pytest.fixture(scope="module")
+def bench(shared):
+    return shared.bench(timeouts={"first_byte": "20s", "idle": "20s"})
+
+
+class Sender:
+    """Sends from a thread of its own and tells how far it is."""
+
+    def __init__(self, wire, data):
+        self.sent, self.ended = 0, False
+        self.thread = threading.Thread(target=self._run, args=(wire, data), daemon=True)
+        self.thread.start()
+
+    def _run(self, wire, data):
+        with contextlib.suppress(OSError, Ended):
+            while self.sent < len(data):
+                self.sent += wire.sock.send(data[self.sent : self.sent + 65_536])
+            self.ended = True
+
+    def until_it_stands(self):
+        """Until nothing has moved for a second: one that is only slow makes a test easier, and no more."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < 1:
+            if seen != self.sent:
+                seen, since = self.sent, time.monotonic()
+            time.sleep(0.05)
+
+
+def echoes(wire, request):
+    """Sends back what it has, and reads no further before that has been taken."""
+    wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+    left = int(request["content-length"])
+    while left:
+        if not wire.data:
+            wire.more()
+        part, wire.data = wire.data, b""
+        wire.send(b"%x\r\n" % len(part), part, "\r\n")
+        left -= len(part)
+    wire.send("0\r\n\r\n")
+    return True
+
+
+def echoes_in_a_tunnel(wire, _):
+    wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: bytes\r\n\r\n")
+    while True:
+        wire.send(wire.data)
+        wire.data = b""
+        wire.more()
+
+
+def says_all_first(wire, request):
+    """Answers, and does not read before all of that has been taken."""
+    length = len(BODY)
+    wire.send(f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n", BODY)
+    wire.copy(length, bytearray())
+    return True
+
+
+def says_all_first_in_a_tunnel(wire, _):
+    wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: bytes\r\n\r\n", BODY)
+    wire.copy(len(BODY), bytearray())
+    wire.until_left()
+    return True
+
+
+def begin(caller, *fields):
+    caller.wire.send("\r\n".join(["POST /one/x HTTP/1.1", "Host: faults.test", *fields, "", ""]))
+
+
+LATE = pytest.mark.parametrize("late", [False, True], ids=["at-once", "late"])
+
+
+@LATE
+@pytest.mark.parametrize("origin", [echoes, says_all_first], ids=lambda origin: origin.__name__)
+def test_an_answer_arrives_while_the_upload_goes_on(bench, origin, late):
+    bench.play(at_head=origin)
+    with Caller(bench.proxy, timeout=60) as caller:
+        begin(caller, f"Content-Length: {len(BODY)}")
+        sender = Sender(caller.wire, BODY)
+        if late:
+            sender.until_it_stands()
+            assert not sender.ended, "nothing has filled up"
+        answer = caller.answer("POST")
+    assert (answer.status, answer.complete, answer.body == BODY) == (200, True, True), (answer.why, len(answer.body))
+    bench.is_sound()
+
+
+@LATE
+@pytest.mark.parametrize("origin", [echoes_in_a_tunnel, says_all_first_in_a_tunnel], ids=lambda origin: origin.__name__)
+def test_a_tunnel_carries_both_ways_at_once(bench, origin, late):
+    bench.play(at_head=origin)
+    with Caller(bench.proxy, timeout=60) as caller:
+        caller.ask("/one/x", fields=UPGRADE)
+        assert caller.answer().status == 101
+        sender = Sender(caller.wire, BODY)
+        if late:
+            sender.until_it_stands()
+            assert not sender.ended, "nothing has filled up"
+        back = bytearray()
+        caller.wire.copy(len(BODY), back)
+        sender.thread.join(60)
+    assert (back == BODY, sender.ended) == (True, True)
+    bench.is_sound()
+
+
+def test_an_upload_waits_for_a_server_that_answers_and_does_not_read(bench):
+    """What it has not taken is not heaped up, and arrives when it takes it."""
+    go, got = threading.Event(), bytearray()
+
+    def at_head(wire, request):
+        wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nearly\r\n")
+        go.wait(60)
+        wire.copy(int(request["content-length"]), got)
+        wire.send("0\r\n\r\n")
+        return True
+
+    bench.play(at_head=at_head)
+    before = bench.proxy.memory("VmRSS")
+    with Caller(bench.proxy, timeout=60) as caller:
+        begin(caller, f"Content-Length: {len(BODY)}")
+        sender = Sender(caller.wire, BODY)
+        sender.until_it_stands()
+        assert not sender.ended, "nothing has filled up"
+        grown = bench.proxy.memory("VmRSS") - before
+        go.set()
+        answer = caller.answer("POST")
+    assert (answer.status, answer.body, answer.complete) == (200, b"early", True), answer
+    assert got == BODY
+    assert grown < 3 << 20, grown
+
+
+def test_the_last_words_of_a_tunnel_arrive(bench):
+    """The client goes before the server, which speaks as well, has taken what it said."""
+    quiet, go, got, said = threading.Event(), threading.Event(), bytearray(), []
+
+    def at_head(wire, _):
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: bytes\r\n\r\n")
+        while not quiet.is_set():
+            wire.send(b"." * 1000)
+            said.append(1000)
+        go.wait(60)
+        with contextlib.suppress(EOFError):
+            wire.to_the_end(got)
+        return True
+
+    bench.play(at_head=at_head)
+    with Caller(bench.proxy, timeout=60) as caller:
+        caller.ask("/one/x", fields=UPGRADE)
+        assert caller.answer().status == 101
+        heard = []
+        threading.Thread(target=listens, args=(caller.wire, heard), daemon=True).start()
+        sender = Sender(caller.wire, BODY)
+        sender.until_it_stands()
+        quiet.set()
+        # What is unread when a connection is closed would take what is sent with it.
+        wait_until(lambda: sum(heard) == sum(said), 30)
+        sent = sender.sent
+        caller.wire.sock.shutdown(socket.SHUT_WR)
+        go.set()
+        wait_until(lambda: not bench.origin.wires, 60)
+    assert sent and got == BODY[: len(got)] and len(got) >= sent, (len(got), sent)
+
+
+def listens(wire, heard):
+    with contextlib.suppress(Ended):
+        while True:
+            heard.append(len(wire.data))
+            wire.data = b""
+            wire.more()
