@@ -89,12 +89,13 @@ impl Connection {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Has no more of the request's body read, or tunnel's, over HTTP/1; who lets it go wakes the task of the connection.
+    /// Has no more than a trickle of the request's body read, or of a tunnel, over HTTP/1. Who lets it go wakes the task of the
+    /// connection.
     pub fn hold_back(&self, hold: bool) {
         self.held_back.store(hold, Ordering::Relaxed);
     }
 
-    /// Whether nothing is to be read.
+    /// Whether no more than a trickle is to be read.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.held_back.load(Ordering::Relaxed)

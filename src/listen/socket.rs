@@ -1,5 +1,6 @@
 //! What Pingora may see of a connection: of HTTP/1 the bytes of one request and no more, of HTTP/2 all frames, counted.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -23,6 +24,10 @@ use crate::observe::Rejection;
 const AHEAD: usize = 64 * 1024;
 /// Header sections up to this size wait for the begin of their body, to be sent with it.
 const HELD: usize = 16 * 1024;
+/// What is read of a client that is held back, in bytes,
+const TRICKLE: usize = 512;
+/// and how often.
+const TRICKLE_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection, with what was read of it and not given on.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub(super) struct Conn {
     /// Whether TLS may hold bytes back.
     unsent: bool,
     stall: Option<Box<Stall>>,
+    /// When a client that is held back is read next.
+    trickle: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is spoken.
@@ -70,12 +77,14 @@ impl Conn {
             waited: false,
             unsent: false,
             stall: None,
+            trickle: None,
         }
     }
 
     /// Prepares for the body of a request, and its answer.
     pub(super) fn begin_request(&mut self, body: Body, upgrade: bool) {
         self.mode = Mode::Request { body, upgrade, answered: false };
+        self.info.hold_back(false);
     }
 
     /// Prepares for HTTP/2; a header block has to come within `time`.
@@ -93,6 +102,7 @@ impl Conn {
     pub(super) fn settle(&mut self) {
         self.held = Vec::new();
         self.stall = None;
+        self.trickle = None;
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
         }
@@ -110,6 +120,7 @@ impl Conn {
             return Poll::Ready(Err(error));
         }
         match self.mode {
+            Mode::Request { .. } if self.info.is_held_back() => self.poll_trickle(cx, buf),
             Mode::Request { .. } => self.poll_request(cx, buf),
             Mode::Frames { .. } => self.poll_frames(cx, buf),
         }
@@ -197,6 +208,19 @@ impl Conn {
         })
     }
 
+    /// Reads a trickle: enough to see that the client goes, or that the server is not coming to what it has been sent.
+    fn poll_trickle(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let timer = self.trickle.get_or_insert_with(|| Box::pin(tokio::time::sleep(TRICKLE_EVERY)));
+        ready!(timer.as_mut().poll(cx));
+        self.trickle = None;
+        let room = buf.remaining().min(TRICKLE);
+        let mut little = ReadBuf::new(buf.initialize_unfilled_to(room));
+        ready!(self.poll_request(cx, &mut little))?;
+        let read = little.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Mode::Request { body, .. } = &mut self.mode else { return Poll::Ready(Ok(())) };
         if body.is_done() {
@@ -206,9 +230,6 @@ impl Conn {
                     return Poll::Ready(Ok(()));
                 }
             }
-            return Poll::Pending;
-        }
-        if self.info.is_held_back() {
             return Poll::Pending;
         }
         if self.ahead.is_empty() {

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -144,6 +145,39 @@ def test_an_upload_waits_for_a_server_that_answers_and_does_not_read(bench):
     assert (answer.status, answer.body, answer.complete) == (200, b"early", True), answer
     assert got == BODY
     assert grown < 3 << 20, grown
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+def test_an_upload_that_nobody_takes_ends(shared, leaves):
+    """The server has answered, and takes no more; the client sends on, or leaves."""
+    bench = shared.bench(timeouts={"idle": "3s"})
+    went = threading.Event()
+
+    def at_head(wire, _):
+        wire.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much")
+        went.wait(90)
+        return True
+
+    bench.play(at_head=at_head)
+    try:
+        with Caller(bench.proxy, timeout=60) as caller:
+            begin(caller, f"Content-Length: {len(BODY)}")
+            sender = Sender(caller.wire, BODY)
+            answer = caller.answer("POST")
+            assert (answer.status, answer.body, answer.complete) == (413, b"too much", True), answer
+            if not leaves:
+                sender.until_it_stands()
+                wait_until(lambda: under_way(bench) == 0, 60, "it has ended")
+        wait_until(lambda: under_way(bench) == 0, 60, "it has ended")
+    finally:
+        went.set()
+    bench.is_sound()
+
+
+def under_way(bench):
+    with urllib.request.urlopen(f"http://{bench.proxy.admin}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("pylon_http_requests_in_flight{"))
 
 
 def test_the_last_words_of_a_tunnel_arrive(bench):

@@ -3,7 +3,7 @@
 //! Pingora's relay takes nothing of an answer while it writes to the server. A server that answers as it reads (an echo, a
 //! tunnel under load both ways) stops reading when nobody takes its answer, and so all three would wait for each other.
 //! Where a write is blocked and an answer is coming, the rest of it goes here, Pingora goes on to the answer, and the client
-//! is read no further until the server has taken this.
+//! is read no further, but for a trickle, until the server has taken this.
 
 use std::io;
 use std::pin::Pin;
@@ -68,7 +68,7 @@ impl Behind {
         }
     }
 
-    /// Sends what the server takes now; ready when it has taken all.
+    /// Sends what the server takes now; ready when it has taken all, or takes nothing any more.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -78,6 +78,16 @@ impl Behind {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Err(error));
         }
+        let sent = ready!(self.poll_out(cx, stream, exchange));
+        if self.client.is_some() {
+            // The client is read by the same task, which has looked at it before.
+            cx.waker().wake_by_ref();
+        }
+        self.let_go();
+        Poll::Ready(sent)
+    }
+
+    fn poll_out(&mut self, cx: &mut Context<'_>, stream: &mut Stream, exchange: &Exchange) -> Poll<io::Result<()>> {
         while !self.bytes.is_empty() {
             let sent = ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes))?;
             if sent == 0 {
@@ -88,12 +98,6 @@ impl Behind {
         }
         if self.flush {
             ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-            self.flush = false;
-        }
-        if self.client.is_some() {
-            self.let_go();
-            // The client is read by the same task, which has looked at it before.
-            cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
     }
@@ -104,9 +108,7 @@ impl Behind {
             return;
         }
         if let Poll::Ready(Err(error)) = self.poll_send(cx, stream, exchange) {
-            self.let_go();
             self.broken = Some(error);
-            cx.waker().wake_by_ref();
         }
     }
 
