@@ -60,7 +60,7 @@ fn ask(limits: &Limits, client: u32, headers: &HeaderMap) -> bool {
         now: SystemTime::UNIX_EPOCH,
     };
     // Nothing in it waits.
-    let admitted = pin!(limits.admit(&asking, None)).poll(&mut Context::from_waker(Waker::noop()));
+    let admitted = pin!(limits.admit(&asking, None, None)).poll(&mut Context::from_waker(Waker::noop()));
     matches!(black_box(admitted), Poll::Ready(Ok(_)))
 }
 

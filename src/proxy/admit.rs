@@ -91,12 +91,24 @@ async fn pass(session: &mut Session, ctx: &mut Context, route: &Route) -> Result
             captures: &captures,
             now: SystemTime::now(),
         };
+        let mut guarded = match &route.entry.limits {
+            Some(limits) => limits.guard(&asking).await.map_err(Refused::Limit)?,
+            None => None,
+        };
         if let Some(gate) = &route.entry.gate {
-            proof = Some(gate.admit(&asking).await.map_err(Refused::Auth)?);
+            match gate.admit(&asking).await {
+                Ok(proven) => proof = Some(proven),
+                Err(denial) => {
+                    if let (Denial::Unknown { wrong: true, .. }, Some(guarded)) = (&denial, guarded.take()) {
+                        guarded.refused();
+                    }
+                    return Err(Refused::Auth(denial));
+                }
+            }
         }
         if let Some(limits) = &route.entry.limits {
             let identity = proof.as_ref().map(|proof| &*proof.identity);
-            match limits.admit(&asking, identity).await {
+            match limits.admit(&asking, identity, guarded).await {
                 Ok(passed) => pass = Some(passed),
                 Err(exceeded) => {
                     ctx.proof = proof;
@@ -149,7 +161,7 @@ async fn refuse(session: &mut Session, ctx: &mut Context, refused: Refused) -> R
             (StatusCode::FORBIDDEN, "this address is not open to you", Vec::new())
         }
         Refused::Auth(Denial::Answer(reply)) => return answer(session, ctx, *reply).await,
-        Refused::Auth(Denial::Unknown { status, challenges, reason }) => {
+        Refused::Auth(Denial::Unknown { status, challenges, reason, .. }) => {
             ctx.outcome = Outcome::Unauthenticated;
             ctx.reason = Some(reason);
             let extra = challenges.into_iter().map(|challenge| (WWW_AUTHENTICATE, challenge)).collect();

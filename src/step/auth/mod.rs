@@ -49,6 +49,8 @@ pub enum Denial {
         status: StatusCode,
         /// Values of `WWW-Authenticate`.
         challenges: Vec<HeaderValue>,
+        /// Whether it has credentials, which are wrong.
+        wrong: bool,
         /// Why, for the log.
         reason: String,
     },
@@ -291,7 +293,7 @@ impl Gate {
 
     fn unknown(&self, wrong: Option<&Way>, reason: String) -> Denial {
         let (status, challenges) = self.challenges(wrong);
-        Denial::Unknown { status, challenges, reason }
+        Denial::Unknown { status, challenges, wrong: wrong.is_some(), reason }
     }
 
     fn challenges(&self, wrong: Option<&Way>) -> (StatusCode, Vec<HeaderValue>) {

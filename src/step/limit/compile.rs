@@ -6,10 +6,11 @@ use super::super::Mistake;
 use super::super::auth::AuthScope;
 use super::super::redis_server::server;
 use super::answer::{Refusal, Telling};
+use super::counts::{Local, Places};
 use super::key::By;
 use super::local::{BucketRule, WindowRule};
 use super::store::{Store, StoredRule};
-use super::{Kind, Limit, Local, Places};
+use super::{Kind, Limit};
 use crate::config::value::{Count, Span};
 use crate::config::{
     Counted, KeyForm, KeyPath, LimitHeaders, LimitKeySpec, LimitRedisSpec, LimitSpec, Otherwise, Rejected, StringOr,
@@ -93,6 +94,7 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
     let label = spec.name.clone().unwrap_or_else(|| shape.word().to_owned());
     let headers = match shape {
         Shape::Concurrent(_) => LimitHeaders::None,
+        _ if spec.count == Some(Counted::Refused) => LimitHeaders::None,
         _ => spec.headers.unwrap_or_default(),
     };
     let refused: Vec<u16> = spec.refused.iter().map(|status| status.get().as_u16()).collect();
@@ -168,13 +170,23 @@ fn misplaced(spec: &LimitSpec, shape: Shape) -> Vec<Mistake> {
             "what the upstream counts is in Redis only; add `redis`",
         ),
         (
+            "headers",
+            spec.headers.is_some() && counted == Counted::Refused,
+            "nobody is told how many guesses are left; remove it",
+        ),
+        (
+            "by",
+            counted == Counted::Refused && spec.by.as_ref().is_some_and(|by| by.0.user.0 || by.0.claim.is_some()),
+            "who asks is not known of a request that is refused; write `client_ip`",
+        ),
+        (
             "refused",
             !spec.refused.is_empty() && counted == Counted::All,
-            "only `count: accepted` and `count: upstream` heed it; add one of them, or remove it",
+            "only `count: accepted`, `upstream` and `refused` heed it; add one of them, or remove it",
         ),
         (
             "counted_by",
-            spec.counted_by.is_some() && counted == Counted::All,
+            spec.counted_by.is_some() && matches!(counted, Counted::All | Counted::Refused),
             "only `count: accepted` and `count: upstream` heed it; add one of them, or remove it",
         ),
     ];

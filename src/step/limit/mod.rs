@@ -21,9 +21,13 @@
 //! in the same Redis says so by the header `counted_by`: Pylon counts nothing then, and what the upstream tells stands. A header
 //! that is there more than once is refused: the upstream may take another of them than Pylon. What is left of such a key is
 //! told with answers alone by which the upstream has accepted it.
+//!
+//! Guessing is slowed down by `count: refused`: such a limit is asked before `auth` and counts what is wrong, by the client's
+//! address as a rule. What is under way at the same time is not counted yet, and passes.
 
 mod answer;
 mod compile;
+mod counts;
 mod key;
 mod local;
 mod pass;
@@ -39,65 +43,20 @@ use http::{HeaderName, StatusCode};
 use once_cell::sync::Lazy;
 
 use self::answer::{Refusal, Telling, retry_after};
+use self::counts::{Local, Place, Places};
 use self::key::{By, Key};
 use self::local::{Bucket, BucketRule, Mode, Verdict, Window, WindowRule};
 use self::pass::{Counts, Pending, Taken};
 use self::store::Store;
-use self::table::{Hashed, Hashing, Kept, Table, UnderWay};
+use self::table::Hashed;
 use super::Mistake;
 use super::auth::{Asking, AuthScope};
 use super::identity::Identity;
-use super::shared::Keep;
 use crate::config::{Counted, Fail, KeyPath, LimitSpec};
 use crate::observe::LimitMetrics;
 
 pub use answer::{Document, Told};
-pub use pass::{Exceeded, Pass};
-
-/// What is counted in this process.
-#[derive(Debug)]
-struct Local<T> {
-    hashing: Hashing,
-    table: Table<T>,
-}
-
-impl<T: Kept> Local<T> {
-    fn new(most: usize) -> Self {
-        Self { hashing: Hashing::default(), table: Table::new(most) }
-    }
-
-    /// Decides by what is known of a key. Who only looks leaves nothing of a key that is not known.
-    fn decide(&self, key: Hashed, rule: &T::Rule, now: u64, mode: Mode, decide: impl Fn(&mut T) -> Verdict) -> Verdict {
-        match mode {
-            Mode::Look => self.table.look(key, &decide).unwrap_or_else(|| decide(&mut T::default())),
-            Mode::Take | Mode::Count => self.table.with(key, rule, now, decide),
-        }
-    }
-}
-
-impl<T: Kept + Send + 'static> Keep for Local<T> {}
-
-/// Requests under way.
-#[derive(Debug, Default)]
-struct Places {
-    hashing: Hashing,
-    under_way: UnderWay,
-}
-
-impl Keep for Places {}
-
-/// A place that a request has; given back when it is over.
-#[derive(Debug)]
-struct Place {
-    places: Arc<Places>,
-    key: Hashed,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.places.under_way.leave(self.key);
-    }
-}
+pub use pass::{Exceeded, Guarded, Pass};
 
 /// The kinds of limits, with what this process counts.
 #[derive(Debug)]
@@ -129,6 +88,9 @@ struct Limit {
 /// The limits of a route.
 #[derive(Debug)]
 pub struct Limits {
+    /// Those that count refused requests: asked before it is known who asks.
+    guards: Box<[Arc<Limit>]>,
+    /// The others.
     limits: Box<[Arc<Limit>]>,
 }
 
@@ -158,32 +120,61 @@ impl Limits {
             (_, None) => 1,
             (_, Some(_)) => 2,
         });
-        if mistakes.is_empty() { Ok(Self { limits: limits.into() }) } else { Err(mistakes) }
+        let (guards, limits): (Vec<_>, Vec<_>) =
+            limits.into_iter().partition(|limit| limit.counted == Counted::Refused);
+        if mistakes.is_empty() { Ok(Self { guards: guards.into(), limits: limits.into() }) } else { Err(mistakes) }
     }
 
-    /// Lets a request pass, or not.
+    /// Asks the limits of refused requests, before it is found out who asks; `None` where there is none.
     ///
     /// # Errors
     /// What was exceeded.
-    pub async fn admit(&self, asking: &Asking<'_>, identity: Option<&Identity>) -> Result<Box<Pass>, Box<Exceeded>> {
-        let now = clock();
-        let mut taken = Taken::default();
-        for limit in &self.limits {
-            let Some(key) = limit.by.key(asking, identity) else { continue };
-            let admitted = match limit.by.ambiguous(asking).filter(|_| limit.counted != Counted::All) {
-                Some(name) => Err(limit.ambiguous(name)),
-                None => limit.admit(&key, now, &mut taken).await,
-            };
-            if let Err(exceeded) = admitted {
-                for (limit, key) in taken.here {
-                    limit.give_back(key);
-                }
-                limit.metrics.reject();
-                return Err(exceeded);
-            }
+    pub async fn guard(&self, asking: &Asking<'_>) -> Result<Option<Guarded>, Box<Exceeded>> {
+        if self.guards.is_empty() {
+            return Ok(None);
         }
-        Ok(taken.pass())
+        Ok(Some(Guarded::new(ask(&self.guards, asking, None).await?)))
     }
+
+    /// Lets a request pass, or not; the limits of refused requests have let it pass.
+    ///
+    /// # Errors
+    /// What was exceeded.
+    pub async fn admit(
+        &self,
+        asking: &Asking<'_>,
+        identity: Option<&Identity>,
+        guarded: Option<Guarded>,
+    ) -> Result<Box<Pass>, Box<Exceeded>> {
+        let mut pass = ask(&self.limits, asking, identity).await?;
+        pass.pending.extend(guarded.into_iter().flat_map(Guarded::pending));
+        Ok(pass)
+    }
+}
+
+/// Asks limits in turn.
+async fn ask(
+    limits: &[Arc<Limit>],
+    asking: &Asking<'_>,
+    identity: Option<&Identity>,
+) -> Result<Box<Pass>, Box<Exceeded>> {
+    let now = clock();
+    let mut taken = Taken::default();
+    for limit in limits {
+        let Some(key) = limit.by.key(asking, identity) else { continue };
+        let admitted = match limit.by.ambiguous(asking).filter(|_| limit.counted != Counted::All) {
+            Some(name) => Err(limit.ambiguous(name)),
+            None => limit.admit(&key, now, &mut taken).await,
+        };
+        if let Err(exceeded) = admitted {
+            for (limit, key) in taken.here {
+                limit.give_back(key);
+            }
+            limit.metrics.reject();
+            return Err(exceeded);
+        }
+    }
+    Ok(taken.pass())
 }
 
 impl Limit {
@@ -244,7 +235,7 @@ impl Limit {
     /// Has the upstream's answer decide what is counted and told, where it does.
     fn await_answer(self: &Arc<Self>, counts: Counts, taken: &mut Taken<'_>) {
         let counts = match self.counted {
-            Counted::Accepted => counts,
+            Counted::Accepted | Counted::Refused => counts,
             Counted::Upstream => Counts::There,
             Counted::All => return,
         };
@@ -255,7 +246,10 @@ impl Limit {
         if !verdict.passes {
             return Err(self.exceeded(&verdict));
         }
-        taken.heed(self, verdict);
+        // Nobody is told of what is counted of guesses.
+        if self.counted != Counted::Refused {
+            taken.heed(self, verdict);
+        }
         Ok(())
     }
 

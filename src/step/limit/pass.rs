@@ -6,10 +6,11 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
 use super::answer::{Document, Told};
+use super::counts::Place;
 use super::key::StoreKey;
 use super::local::{Mode, Verdict};
 use super::table::Hashed;
-use super::{Limit, Place, clock};
+use super::{Limit, clock};
 use crate::config::Counted;
 
 /// A request that is counted when the upstream has accepted it.
@@ -26,6 +27,48 @@ pub(super) enum Counts {
     InStore(StoreKey),
     /// By the upstream.
     There,
+}
+
+impl Counts {
+    fn count(self, limit: Arc<Limit>) {
+        match self {
+            Self::There => {}
+            Self::Here(key) => {
+                limit.decide_here(key, clock(), Mode::Count);
+            }
+            Self::InStore(key) => {
+                // Nobody waits for it.
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move {
+                        if let Some(store) = &limit.store {
+                            store.count(&key).await;
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A request that the limits of refused requests have let pass, until it is known whether it is one.
+#[derive(Debug)]
+pub struct Guarded(Box<Pass>);
+
+impl Guarded {
+    pub(super) fn new(pass: Box<Pass>) -> Self {
+        Self(pass)
+    }
+
+    /// Its credentials are wrong.
+    pub fn refused(self) {
+        for Pending { limit, counts } in self.pending() {
+            counts.count(limit);
+        }
+    }
+
+    pub(super) fn pending(self) -> SmallVec<[Pending; 1]> {
+        self.0.pending
+    }
 }
 
 /// What a request has taken of limits so far.
@@ -94,25 +137,15 @@ impl Pass {
                 self.response.clear();
                 continue;
             }
-            if limit.refused.contains(&status.as_u16()) {
+            let is_refused = limit.refused.contains(&status.as_u16());
+            if limit.counted == Counted::Refused {
+                if is_refused {
+                    counts.count(limit);
+                }
+            } else if is_refused {
                 accepted = None;
-                continue;
-            }
-            match counts {
-                Counts::There => {}
-                Counts::Here(key) => {
-                    limit.decide_here(key, clock(), Mode::Count);
-                }
-                Counts::InStore(key) => {
-                    // Nobody waits for it.
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                        runtime.spawn(async move {
-                            if let Some(store) = &limit.store {
-                                store.count(&key).await;
-                            }
-                        });
-                    }
-                }
+            } else {
+                counts.count(limit);
             }
         }
         if let Some((limit, verdict)) = accepted {

@@ -215,7 +215,8 @@ async fn ask(limits: &Limits, address: &str, headers: &HeaderMap) -> Result<Box<
         captures: &(),
         now: SystemTime::now(),
     };
-    limits.admit(&asking, None).await
+    let guarded = limits.guard(&asking).await?;
+    limits.admit(&asking, None, guarded).await
 }
 
 fn told(told: &Told) -> Vec<(String, String)> {

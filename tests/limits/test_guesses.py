@@ -1,0 +1,67 @@
+"""`count: refused`: what is refused uses a budget up, what is not does not."""
+
+import pytest
+
+from processes import wait_until
+
+KEY = "k3y-" + "0123456789abcdef" * 3
+
+
+@pytest.fixture
+def guarded(gate, tmp_path):
+    """A Pylon whose route asks for a key and takes so many wrong ones."""
+    (tmp_path / "keys").write_text(f"backup:{KEY}\n")
+
+    def launch(**more):
+        limit = {"requests": 3, "window": "1h", "count": "refused"} | more
+        return gate(auth={"api_key": {"file": str(tmp_path / "keys")}}, limit=limit)
+
+    return launch
+
+
+def asks(gate, *keys, path="/"):
+    return [gate.status(path, **({"X-API-Key": key} if key else {})) for key in keys]
+
+
+def test_who_guesses_is_kept_from_guessing_further(guarded):
+    gate = guarded()
+    assert asks(gate, *[KEY] * 5) == [200] * 5
+    assert asks(gate, *[None] * 5) == [403] * 5, "who says nothing does not guess"
+    assert asks(gate, "wrong", KEY, "wrong", KEY, "wrong") == [403, 200, 403, 200, 403]
+    # Not even the right key passes now, nor is it looked at.
+    assert asks(gate, "wrong", KEY, None) == [429] * 3
+    answer = gate.get(headers={"X-API-Key": KEY})
+    assert 3500 < int(answer.headers["Retry-After"]) <= 3600
+    assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
+    assert gate.metric("pylon_auth_requests_total", step="api_key", result="wrong") == 3
+
+
+def test_what_the_upstream_refuses_counts_too(guarded):
+    gate = guarded(refused=[401])
+    assert asks(gate, KEY, path="/status/403") == [403]
+    assert asks(gate, *[KEY] * 3, path="/status/401") == [401] * 3
+    assert asks(gate, KEY) == [429]
+
+
+def test_a_route_without_auth_leaves_it_to_the_upstream(gate):
+    gate = gate(limit=[{"rate": "2/h", "count": "refused"}, {"requests": 100, "window": "1h"}])
+    assert [gate.status("/status/401"), gate.status("/status/403")] == [401, 403]
+    answer = gate.get()
+    assert answer.status_code == 429 and 1700 < int(answer.headers["Retry-After"]) <= 1800
+    assert gate.metric("pylon_ratelimit_rejected_total", route="all", limit="rate") == 1
+
+
+def test_others_are_told_of_other_limits_alone(gate):
+    gate = gate(limit=[{"rate": "2/h", "count": "refused"}, {"requests": 100, "window": "1h"}])
+    headers = gate.get().headers
+    assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("100", "99")
+
+
+def test_a_fleet_counts_guesses_together(guarded, redis):
+    redis.client.flushall()
+    shared = {"url": redis.url, "deadline": "5s", "fail": "closed"}
+    one, other = guarded(redis=shared), guarded(redis=shared)
+    assert asks(one, KEY, "wrong", "wrong") == [200, 403, 403]
+    assert asks(other, KEY, "wrong") == [200, 403]
+    wait_until(lambda: asks(one, KEY) == [429], 30, "the third guess is counted")
+    wait_until(lambda: asks(other, KEY) == [429], 30, "the third guess is counted")
