@@ -8,6 +8,9 @@ use tokio::{
     time::timeout,
 };
 
+/// How long something may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) head: String,
@@ -43,7 +46,7 @@ impl Stream {
             if seen.contains(text) {
                 return seen;
             }
-            let count = timeout(Duration::from_secs(10), self.tcp.read(&mut chunk)).await.unwrap().unwrap();
+            let count = timeout(PATIENCE, self.tcp.read(&mut chunk)).await.unwrap().unwrap();
             assert_ne!(count, 0, "ended before {text:?}: {seen}");
             self.seen.extend(&chunk[..count]);
         }
@@ -55,7 +58,7 @@ impl Stream {
 
     /// All that comes until the other side ends it, be it with a reset.
     pub(super) async fn rest(mut self) -> Vec<u8> {
-        let _ = timeout(Duration::from_secs(10), self.tcp.read_to_end(&mut self.seen)).await.unwrap();
+        let _ = timeout(PATIENCE, self.tcp.read_to_end(&mut self.seen)).await.unwrap();
         self.seen
     }
 }

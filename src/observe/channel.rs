@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn lines(channel: &Channel<String, 64>, path: &PathBuf) -> String {
-        channel.flush();
+        assert!(channel.queue.sync(Duration::from_secs(60)));
         std::fs::read_to_string(path).unwrap()
     }
 
@@ -295,7 +295,7 @@ mod tests {
     fn what_a_full_disk_does_not_take_is_counted() {
         let channel = start(std::path::Path::new("/dev/full"));
         (0..3).for_each(|_| channel.push("line".to_owned(), 4));
-        channel.flush();
+        assert!(channel.queue.sync(Duration::from_secs(60)));
         let told = channel.lines();
         assert_eq!((told.lines, told.dropped), (0, 3));
         assert!(told.errors >= 1);

@@ -135,9 +135,9 @@ mod tests {
         let (sender, items) = mpsc::channel();
         let reader = Arc::clone(&queue);
         std::thread::spawn(move || reader.read(|item| _ = sender.send(item), || ()));
-        assert!(queue.sync(Duration::from_secs(10)));
+        assert!(queue.sync(Duration::from_secs(60)));
         assert_eq!(items.try_iter().collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
-        assert!(queue.push(99) && queue.sync(Duration::from_secs(10)));
+        assert!(queue.push(99) && queue.sync(Duration::from_secs(60)));
         assert_eq!(items.try_recv(), Ok(99));
     }
 

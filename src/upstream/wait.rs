@@ -240,7 +240,7 @@ async fn ask(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -248,14 +248,17 @@ mod tests {
         Patience::compile(&serde_yaml::from_str(text).unwrap()).unwrap()
     }
 
-    /// A port that nothing listens on.
-    async fn closed() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    /// A port that nothing listens on, and that nobody else gets as long as the socket is there.
+    fn closed() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
     }
 
     #[tokio::test]
     async fn many_wait_with_one_probe_which_ends_with_the_last() {
-        let (waits, address) = (Arc::new(Waits::default()), closed().await);
+        let (waits, (_socket, address)) = (Arc::new(Waits::default()), closed());
         let patience = patience("{ time: 60s }");
         let waiting: Vec<_> = (0..50)
             .map(|_| {
@@ -283,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_opens_is_remembered_until_it_is_forgotten() {
-        let (waits, address) = (Arc::new(Waits::default()), closed().await);
+        let (waits, (socket, address)) = (Arc::new(Waits::default()), closed());
         let patience = patience("{ time: 60s }");
         let waiting = {
             let (waits, patience) = (Arc::clone(&waits), patience.clone());
@@ -293,7 +296,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(!waits.is_open(address, false, &patience));
-        let _listener = TcpListener::bind(address).await.unwrap();
+        let _listener = socket.listen(8).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(()));
         assert!(waits.is_open(address, false, &patience));
         let short = Patience { remember: Duration::ZERO, ..patience.clone() };
@@ -317,31 +320,37 @@ mod tests {
                 let goes = std::thread::spawn(move || drop(probe));
                 drop(waits.join(key.clone()));
                 goes.join().unwrap();
+                done.send(()).unwrap();
             }
-            done.send(()).unwrap();
         });
-        over.recv_timeout(Duration::from_secs(60)).expect("nobody waits for a lock that is its own");
+        for _ in 0..20_000 {
+            over.recv_timeout(Duration::from_secs(60)).expect("nobody waits for a lock that is its own");
+        }
     }
 
     #[tokio::test]
     async fn so_many_tries_or_so_much_time() {
-        let (waits, address) = (Arc::new(Waits::default()), closed().await);
+        let (waits, (_socket, address)) = (Arc::new(Waits::default()), closed());
         let why = waits.wait(address, false, &patience("{ time: 60s, tries: 2 }")).await.unwrap_err();
         assert!(why.contains("refused"), "{why}");
-        let why = waits.wait(address, false, &patience("{ time: 150ms }")).await.unwrap_err();
+        let short = patience("{ time: 150ms }");
+        // Another has waited for it long enough for a try.
+        let probe = waits.join(key(address, false, &short));
+        let mut seen = probe.seen.subscribe();
+        drop(seen.wait_for(|seen| seen.tries > 0).await.unwrap());
+        let why = waits.wait(address, false, &short).await.unwrap_err();
         assert!(why.contains("refused"), "{why}");
+        drop(probe);
         assert_eq!(waits.waited_for(), 0);
     }
 
     #[tokio::test]
     async fn a_connection_that_is_not_taken_is_soon_tried_anew() {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (socket, address) = closed();
         let listener = socket.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
         // Once there is no room, what comes is dropped.
         let mut waiting = Vec::new();
-        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(address)).await {
             waiting.push(stream.unwrap());
         }
         for path in [None, Some("/".into())] {
@@ -354,23 +363,39 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_http_is_more_than_a_connection() {
+        const BUSY: &str = "HTTP/1.1 503 Busy\r\n\r\n";
+        const NO: &str = "HTTP/1.1 404 No\r\n\r\n";
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            for answer in ["", "SSH-2.0-OpenSSH_9.6\r\n", "HTTP/1.1 503 Busy\r\n\r\n", "HTTP/1.1 404 No\r\n\r\n"] {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut asked = [0; 1024];
-                let length = stream.read(&mut asked).await.unwrap();
-                assert!(asked[..length].starts_with(b"GET /up HTTP/1.1\r\n"));
-                stream.write_all(answer.as_bytes()).await.unwrap();
+        let serve = async |answer: &str| {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).await.unwrap();
+            assert!(asked[..length].starts_with(b"GET /up HTTP/1.1\r\n"));
+            let _ = stream.write_all(answer.as_bytes()).await;
+        };
+        let key = Key { address, path: Some("/up".into()) };
+        for (answer, expected) in [
+            ("", Err("it takes a connection, and closes it")),
+            ("SSH-2.0-OpenSSH_9.6\r\n", Err("it does not answer in HTTP")),
+            (BUSY, Err("it answers 503")),
+            (NO, Ok(())),
+        ] {
+            let (looked, ()) = tokio::join!(look(&key, Duration::from_secs(60)), serve(answer));
+            assert_eq!(looked, expected.map_err(str::to_owned));
+        }
+        // Who waits goes on until the server is there.
+        let (waits, patience) = (Arc::new(Waits::default()), patience("{ time: 60s, http: /up }"));
+        let serving = async {
+            serve(BUSY).await;
+            loop {
+                serve(NO).await;
             }
-        });
-        let waits = Arc::new(Waits::default());
-        let why = waits.wait(address, false, &patience("{ http: /up, tries: 1 }")).await.unwrap_err();
-        assert_eq!(why, "it takes a connection, and closes it");
-        let why = waits.wait(address, false, &patience("{ http: /up, tries: 1 }")).await.unwrap_err();
-        assert_eq!(why, "it does not answer in HTTP");
-        assert_eq!(waits.wait(address, false, &patience("{ http: /up, tries: 2 }")).await, Ok(()));
+        };
+        tokio::select! {
+            opened = waits.wait(address, false, &patience) => assert_eq!(opened, Ok(())),
+            () = serving => {}
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::running::{Running, read_to};
 use super::support::{Upstream, reply, within};
-use super::talk::{get, post};
+use super::talk::{get, post, until_connections};
 
 const ROUTE: &str = "routes: [{ name: hi, path: /hi, answer: { body: hi } }]\n";
 
@@ -31,6 +31,8 @@ async fn a_drained_process_serves_and_sends_clients_away() {
     assert!(!ask(&mut before).await.contains("Connection: close"));
     assert_eq!(get(pylon.admin, "/readyz").await.is(200).body, "ready\n");
     assert_eq!(drain(&pylon, true).await["state"], "draining");
+    // Those that asked whether it was up are gone, but maybe not counted off yet.
+    until_connections(&pylon, 1).await;
     let said = get(pylon.admin, "/readyz").await.is(503);
     // The request of before may be on its way out still.
     assert!(said.body.starts_with("not ready: draining, ") && said.body.contains(", 1 connections"), "{}", said.body);

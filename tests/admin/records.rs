@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::running::Running;
-use super::support::{Upstream, free_port, reply};
-use super::talk::{Said, get, post};
+use super::support::{Upstream, free_port, reply, within};
+use super::talk::{Said, get, post, recorded};
 
 /// Routes to a server that works, and to one that is not there.
 async fn site() -> (super::support::Endpoint, Running) {
@@ -26,7 +26,7 @@ fn id(said: &Said) -> String {
 async fn why_tells_of_a_request_by_its_id() {
     let (web, pylon) = site().await;
     let failed = get(pylon.door, "/dead?token=secret&a=b").await.is(502);
-    let said = get(pylon.admin, &format!("/api/why/{}", id(&failed))).await.is(200);
+    let said = recorded(&pylon, &id(&failed)).await;
     assert!(!said.body.contains("secret"), "{}", said.body);
     let record = said.json();
     for (key, wanted) in [
@@ -48,7 +48,7 @@ async fn why_tells_of_a_request_by_its_id() {
     get(pylon.door, "/web/a").await.is(200);
     let forwarded = web.only();
     let good = forwarded.header("x-request-id").unwrap().to_owned();
-    let record = get(pylon.admin, &format!("/api/why/{good}")).await.is(200).json();
+    let record = recorded(&pylon, &good).await.json();
     assert_eq!(
         (&record["route"], &record["failed"], &record["upstream_status"]),
         (&json!("web"), &json!(false), &json!(200))
@@ -72,6 +72,12 @@ async fn requests_are_listed_newest_first() {
             said["requests"].as_array().unwrap().iter().map(|record| record["path"].as_str().unwrap().to_owned());
         paths.filter(|path| path != "/healthz").collect()
     };
+    let all = async {
+        while paths("").await.len() < 5 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within("all five on record", all).await;
     assert_eq!(paths("").await, ["/nothing", "/web/broken", "/web/2", "/dead", "/web/1"]);
     assert_eq!(paths("?failed=true").await, ["/web/broken", "/dead"]);
     assert_eq!(paths("?failed=false&route=web&limit=2").await, ["/web/broken", "/web/2"]);

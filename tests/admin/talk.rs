@@ -1,6 +1,7 @@
 //! The little of a client that these tests need.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,6 +81,30 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Said {
 
 pub(crate) async fn post(address: SocketAddr, path: &str, body: &str) -> Said {
     send(address, "POST", path, &["Content-Type: application/json"], body).await
+}
+
+/// Waits until so many connections of clients are open: that one has closed is noticed a little later.
+pub(crate) async fn until_connections(pylon: &Running, count: usize) {
+    let counted = async {
+        while get(pylon.admin, "/api/drain").await.is(200).json()["connections"] != count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(&format!("{count} open connections"), counted).await;
+}
+
+/// What is recorded of a request, which may take a moment once it has ended.
+pub(crate) async fn recorded(pylon: &Running, id: &str) -> Said {
+    let found = async {
+        loop {
+            let said = get(pylon.admin, &format!("/api/why/{id}")).await;
+            if said.status != 404 {
+                return said.is(200);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the record of a request", found).await
 }
 
 /// A Pylon whose admin port wants [`TOKEN`], which it reads from the file `token`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::running::Running;
 use super::support::{Upstream, free_port, within};
-use super::talk::{TOKEN, get, with_token};
+use super::talk::{TOKEN, get, recorded, until_connections, with_token};
 
 const ROUTE: &str = "routes: [{ name: hi, path: /hi, answer: { body: hi } }]\n";
 
@@ -29,6 +29,7 @@ fn run(pylon: &Running, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
 #[tokio::test]
 async fn drain_and_reload_say_what_they_did() {
     let pylon = Running::start(ROUTE).await;
+    until_connections(&pylon, 0).await;
     let ran = run(&pylon, &["drain"], &[]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(ran.out, "draining: 0 requests in flight, 0 connections\n");
@@ -97,6 +98,7 @@ async fn why_tells_what_became_of_a_request() {
     .await;
     let said = get(pylon.door, "/a/b?c=d").await.is(502);
     let id = said.header("x-request-id").unwrap();
+    recorded(&pylon, id).await;
     let ran = run(&pylon, &["why", id], &[]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     for words in [

@@ -1,19 +1,20 @@
 //! The real binary, run for one test.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use super::door::Door;
 use super::tls::Certificate;
 
-/// Pylon must be ready after this time.
-const START: Duration = Duration::from_secs(10);
+/// Pylon must be ready after this time. Generous, as a name that nobody answers for takes seconds by itself.
+const START: Duration = Duration::from_secs(60);
 
 /// A Pylon that is being described; [`Launch::start`] runs it.
 pub(crate) struct Launch {
@@ -212,13 +213,18 @@ fn binary() -> std::ffi::OsString {
 }
 
 /// A port of 127.0.0.1 on which nobody listens, from below the range that the kernel hands out by itself.
+///
+/// It is bound, and not listened on: a process that is started at this moment has a copy of the socket until it becomes
+/// another program, and that keeps nobody from listening.
 pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 1000).unwrap_or_default() * 18;
     for _ in 0..1000 {
         let port = 12_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        if socket.bind(address).is_ok() {
             return address;
         }
     }

@@ -199,11 +199,13 @@ mod tests {
         bytes
     }
 
-    /// How many of these frames pass.
-    fn passes(one: &[u8], step: usize) -> usize {
+    /// How many of these frames pass, and in how many seconds, the last one counted whole.
+    fn passes(one: &[u8], step: usize) -> (u64, u64) {
+        let began = Instant::now();
         let mut frames = Frames::new(PREFACE.len());
         frames.read(PREFACE).unwrap();
-        (0..100_000).take_while(|_| one.chunks(step).all(|piece| frames.read(piece).is_ok())).count()
+        let passed = (0..100_000).take_while(|_| one.chunks(step).all(|piece| frames.read(piece).is_ok())).count();
+        (passed as u64, began.elapsed().as_secs() + 1)
     }
 
     #[test]
@@ -212,26 +214,26 @@ mod tests {
             for one in
                 [frame(8, 6, 0), frame(0, 4, 0), frame(0, DATA, 0), frame(4, 8, 0), frame(5, 2, 0), frame(3, 99, 0)]
             {
-                let passed = passes(&one, step) as u64;
-                assert!((BURST..BURST + 3 * A_SECOND).contains(&passed), "{passed}");
+                let (passed, seconds) = passes(&one, step);
+                assert!((BURST..BURST + 3 * A_SECOND * seconds).contains(&passed), "{passed} in {seconds} s");
             }
             let block = [frame(5, HEADERS, 0), frame(1, CONTINUATION, 0).repeat(20)].concat();
-            assert_eq!(passes(&block, step), 0);
+            assert_eq!(passes(&block, step).0, 0);
         }
     }
 
     #[test]
     fn resets_are_bounded_by_what_is_let_end() {
         let reset = [frame(5, HEADERS, END_HEADERS | END_STREAM), frame(4, RST_STREAM, 0)].concat();
-        let passed = passes(&reset, 1000) as u64;
-        assert!((RESETS..RESETS + 3 * RESETS_A_SECOND).contains(&passed), "{passed}");
+        let (passed, seconds) = passes(&reset, 1000);
+        assert!((RESETS..RESETS + 3 * RESETS_A_SECOND * seconds).contains(&passed), "{passed} in {seconds} s");
         let half = [frame(5, HEADERS, END_HEADERS | END_STREAM), reset].concat();
-        assert_eq!(passes(&half, 1000), 100_000);
+        assert_eq!(passes(&half, 1000).0, 100_000);
     }
 
     #[test]
     fn bodies_of_any_length_pass() {
-        assert_eq!(passes(&frame(1000, DATA, 0), 333), 100_000);
+        assert_eq!(passes(&frame(1000, DATA, 0), 333).0, 100_000);
     }
 
     #[test]
