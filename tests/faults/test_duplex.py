@@ -149,11 +149,12 @@ def test_an_upload_waits_for_a_server_that_answers_and_does_not_read(bench):
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
 def test_an_upload_that_nobody_takes_ends(shared, leaves):
-    """The server has answered, and takes no more; the client sends on, or leaves."""
-    bench = shared.bench(timeouts={"idle": "3s"})
-    went = threading.Event()
+    """The server answers when it has been sent all that buffers hold, and takes no more; the client sends on, or leaves."""
+    bench = shared.bench(timeouts={"idle": "6s"})
+    stands, went = threading.Event(), threading.Event()
 
     def at_head(wire, _):
+        stands.wait(60)
         wire.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much")
         went.wait(90)
         return True
@@ -163,10 +164,11 @@ def test_an_upload_that_nobody_takes_ends(shared, leaves):
         with Caller(bench.proxy, timeout=60) as caller:
             begin(caller, f"Content-Length: {len(BODY)}")
             sender = Sender(caller.wire, BODY)
+            sender.until_it_stands()
+            stands.set()
             answer = caller.answer("POST")
             assert (answer.status, answer.body, answer.complete) == (413, b"too much", True), answer
             if not leaves:
-                sender.until_it_stands()
                 wait_until(lambda: under_way(bench) == 0, 60, "it has ended")
         wait_until(lambda: under_way(bench) == 0, 60, "it has ended")
     finally:
