@@ -38,12 +38,12 @@ test: build-tools test-tools python
 	@cargo test --locked
 	@PYLON_BIN='$(TARGET)/debug/pylon' tests/support/suites.sh '$(abspath $(PYTHON))' '$(SUITES_1)' '$(SUITES_2)' '$(SUITES_ALONE)'
 
-# --all-targets in the build too: the same features as in the tests, so that nothing is compiled twice.
+# The build is that of the tests, so that nothing is compiled twice.
 lint: build-tools lint-tools
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
-	@cargo build --locked --all-targets --quiet
+	@cargo test --locked --no-run --quiet
 	@www=$$(mktemp -d); trap 'rm -r "$$www"' EXIT; mkdir "$$www/assets"; touch "$$www/favicon.ico" "$$www/timedout.html"; \
 	  export WWW_ROOT="$$www" SESSKEY=a-key-that-only-this-check-has SSL_ENABLE=false BACKENDAI_MANAGER_URI=http://127.0.0.1:8081 \
 	    MLIY_URI=http://127.0.0.1:8082 MLIY_DOMAIN=ml.example.org MLIY_SIGN_IN_PROXIES=10.0.0.0/28; \
