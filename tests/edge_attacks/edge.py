@@ -20,8 +20,8 @@ HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
 
 # The times of the proxy in these tests, in seconds: so long that no healthy client of a busy machine is late.
-PROXY_HEADER = HANDSHAKE = HEADER = 5
-KEEP_ALIVE = H2_IDLE = 4
+PROXY_HEADER = HANDSHAKE = HEADER = 8
+KEEP_ALIVE = H2_IDLE = 6
 BODY_IDLE = DRAIN_GRACE = 3
 # Of one that reads nothing: once for what its machine takes into its buffers, once for nothing; each is seen by the second.
 DRAIN = 2 * (DRAIN_GRACE + 1)

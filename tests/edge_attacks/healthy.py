@@ -13,7 +13,7 @@ from edge import KEEP_ALIVE
 
 KINDS = ("plain, kept", "plain, fresh", "tls, kept", "tls, fresh", "h2, kept")
 KEPT = ("plain, kept", "tls, kept", "h2, kept")
-PATIENCE = 15.0  # the longest that an answer may take
+PATIENCE = 20.0  # the longest that an answer may take
 PAUSE = 0.06
 BODY = b"fine 0"
 

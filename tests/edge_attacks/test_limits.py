@@ -127,7 +127,7 @@ def test_idle_connections_far_beyond_the_limit(narrow, request):
     sources = [source() for _ in range(100)]
     with attacked(narrow, request.node.name, kinds=KEPT):
         made = []
-        for number in range(700):
+        for number in range(500):
             made += opened(narrow, 1, sources[number % 100])
         assert len(held_on(narrow, "plain")) <= ALL + WAITING
         cut_within(made, 4 * KEEP_ALIVE)
