@@ -28,6 +28,7 @@ pub fn compile(loaded: &Loaded, previous: Option<&Snapshot>, metrics: &Metrics) 
     let around = Around { shared: &shared, before: previous.map(Snapshot::shared), metrics };
     let routes = compile_routes(loaded, &upstreams, around, &mut report);
     let tables = build_tables(loaded, &routes, &mut report);
+    check_resolver(loaded, &mut report);
     let snapshot = Snapshot {
         generation: previous.map_or(1, |p| p.generation + 1),
         hash: loaded.hash.clone(),
@@ -41,6 +42,16 @@ pub fn compile(loaded: &Loaded, previous: Option<&Snapshot>, metrics: &Metrics) 
         trusted: TrustedProxies::new(loaded.trusted_proxies.iter().map(|cidr| cidr.net()).collect()),
     };
     report.into_result(snapshot)
+}
+
+/// No answer can be used longer at least than at most.
+fn check_resolver(loaded: &Loaded, report: &mut Report) {
+    let spec = &loaded.process.resolver;
+    let (Some(least), Some(most)) = (spec.min_ttl, spec.max_ttl) else { return };
+    if least.duration() > most.duration() {
+        let message = format!("it is {least}, and `max_ttl` is {most}; write a shorter one, or a longer `max_ttl`");
+        report.push(loaded.problem_at(0, KeyPath::root().then("resolver").then("min_ttl"), message));
+    }
 }
 
 /// Pools by name, in the order of their names.

@@ -159,11 +159,19 @@ fn build(spec: &ResolverSpec, family: LookupIpStrategy) -> Result<TokioResolver,
     let options = builder.options_mut();
     options.ip_strategy = family;
     options.timeout = spec.timeout.map_or(Duration::from_secs(2), Span::duration);
-    options.positive_min_ttl = Some(spec.min_ttl.map_or(Duration::from_secs(1), Span::duration));
-    options.positive_max_ttl = Some(spec.max_ttl.map_or(Duration::from_secs(300), Span::duration));
+    let (least, most) = lifetime(spec);
+    options.positive_min_ttl = Some(least);
+    options.positive_max_ttl = Some(most);
     // A name that has no address now may have one soon.
     options.negative_max_ttl = Some(Duration::ZERO);
     builder.build().map_err(|error| error.to_string())
+}
+
+/// How long an answer is used at least, and at most. What is not said gives way to what is.
+fn lifetime(spec: &ResolverSpec) -> (Duration, Duration) {
+    let least = spec.min_ttl.map_or(Duration::from_secs(1), Span::duration);
+    let most = spec.max_ttl.map_or(least.max(Duration::from_secs(300)), Span::duration);
+    (least.min(most), most)
 }
 
 /// Looks up the endpoints of one pool. An answer that fails keeps the last good one.

@@ -18,7 +18,7 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStrea
 from processes import BINARY, Program, answers, free_port, wait_until
 from upstreams import Upstream
 
-PATIENCE = 10
+PATIENCE = 30
 IP_BIND_ADDRESS_NO_PORT = 24  # of Linux; Python has no name for it yet
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 

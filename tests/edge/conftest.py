@@ -36,7 +36,7 @@ def results(lanes, request):
 
 @pytest.fixture
 def result(results, request):
-    return results[request.node.nodeid].result(60)
+    return results[request.node.nodeid].result(300)
 
 
 @pytest.hookimpl(wrapper=True)

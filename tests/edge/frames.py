@@ -75,7 +75,7 @@ def write(lane, wire, case):
     left = len(data)
     for piece in case.body:
         if piece == UNTIL_SEEN:
-            lane.origin.wait_for_head(1.0)
+            lane.origin.wait_for_head(5.0)
             continue
         left -= 1
         wire.send(frame(DATA, END_STREAM * (not left and not case.trailers), STREAM, piece))

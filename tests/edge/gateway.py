@@ -30,7 +30,7 @@ class Lane:
 
 def listening(port):
     def ask():
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10):
             return True
         return False
 

@@ -9,7 +9,7 @@ from cases import HALF_CLOSE, HOST, UNTIL_CONTINUE, UNTIL_SEEN
 from recorder import Record
 from wire import Ended, Wire, fields_of, value_of
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 SENTINEL = "/sentinel"
 PROBE = "/probe"
 
@@ -81,7 +81,7 @@ def send(lane, wire, pieces):
     interim = 0
     for piece in pieces:
         if piece == UNTIL_SEEN:
-            lane.origin.wait_for_head(1.0)
+            lane.origin.wait_for_head(5.0)
         elif piece == UNTIL_CONTINUE:
             while b"\r\n\r\n" not in wire.data:
                 wire.more()

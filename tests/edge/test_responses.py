@@ -93,7 +93,7 @@ def names(answer):
 @pytest.mark.parametrize("name", HOPS)
 def test_fields_of_a_hop_are_not_passed_on(lanes, name):
     lines, gone = HOPS[name]
-    answer, after, late = lanes.start(ask, lines).result(30)
+    answer, after, late = lanes.start(ask, lines).result(300)
     assert (answer.status, answer.body, after, late) == (200, b"fine", "/next", ""), answer
     found = set(names(answer)) & {*gone, *OF_A_HOP}
     assert not found, f"sent: {lines}; these come to the client: {found}; {answer}"
@@ -105,7 +105,7 @@ def test_fields_of_a_hop_are_not_passed_on(lanes, name):
 @pytest.mark.parametrize("name", KEPT)
 def test_connection_cannot_take_away_what_counts(lanes, name):
     own = [] if name == "Content-Length" else [f"{name}: x"]
-    answer, after, late = lanes.start(ask, [*SHORT, f"Connection: {name}", *own]).result(30)
+    answer, after, late = lanes.start(ask, [*SHORT, f"Connection: {name}", *own]).result(300)
     assert (answer.status, answer.body, late) == (200, b"fine", ""), answer
     assert after in ("/next", "eof"), after
     assert answer["content-length"] == "4" or answer["transfer-encoding"], answer
@@ -115,6 +115,6 @@ def test_connection_cannot_take_away_what_counts(lanes, name):
 
 @pytest.mark.parametrize("name", BAD)
 def test_an_answer_that_can_be_read_in_two_ways_is_refused(lanes, name):
-    answer, _, late = lanes.start(ask, BAD[name]).result(30)
+    answer, _, late = lanes.start(ask, BAD[name]).result(300)
     assert answer.status == 502, answer
     assert not late, late

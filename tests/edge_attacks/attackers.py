@@ -9,6 +9,7 @@ import struct
 import time
 
 from edge import SLACK, Sockets
+from processes import PATIENCE
 
 IP_BIND_ADDRESS_NO_PORT = 24
 _sources = itertools.count(1)
@@ -20,7 +21,7 @@ def source():
     return f"127.{10 + number // 62_500}.{number // 250 % 250}.{number % 250 + 1}"
 
 
-def connected(port, address, receive=None, timeout=5.0):
+def connected(port, address, receive=None, timeout=PATIENCE):
     sock = socket.socket()
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
@@ -130,7 +131,7 @@ class Plain:
     def wrapped(self, data):
         return data
 
-    def until(self, condition, seconds=5.0):
+    def until(self, condition, seconds=PATIENCE):
         """Reads until something holds, or the end comes; whether it holds."""
         deadline = time.monotonic() + seconds
         while not (held := condition()) and not self.ended and time.monotonic() < deadline:
@@ -138,7 +139,7 @@ class Plain:
             self.look()
         return held or bool(condition())
 
-    def status(self, seconds=5.0):
+    def status(self, seconds=PATIENCE):
         """The status of the (first) answer; None when the connection ends without one."""
         self.until(lambda: b"\r\n" in self.got, seconds)
         return int(self.got.split(b" ")[1]) if self.got.startswith(b"HTTP/1.") else None
@@ -169,7 +170,7 @@ class Secure(Plain):
         return self.outgoing.read()
 
     def shake(self):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not self.ready:
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.tls.do_handshake()
@@ -246,8 +247,9 @@ def look_all(live):
             one.look()
 
 
-def flood(one, pieces, seconds):
-    """Sends pieces as fast as they go until the other end has enough of it, or the time is over; how many went."""
+def flood(one, pieces, seconds, over=lambda: False):
+    """Sends pieces as fast as they go until the other end has enough of it, or the time is over; how many went. Then it
+    waits for the end, or until it is `over` otherwise."""
     deadline = one.began + seconds + SLACK
     count = 0
     for piece in pieces:
@@ -258,5 +260,5 @@ def flood(one, pieces, seconds):
             break
         one.look()
         count += 1
-    one.until(lambda: False, max(0.0, deadline - time.monotonic()))
+    one.until(over, max(0.0, deadline - time.monotonic()))
     return count

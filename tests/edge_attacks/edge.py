@@ -14,18 +14,20 @@ import urllib.request
 
 import trustme
 
-from processes import BINARY, Program, answers, free_port, wait_until
+from processes import BINARY, PATIENCE, Program, answers, free_port, wait_until
 
 HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
 
-# The times of the proxy in these tests, in seconds.
-PROXY_HEADER = HANDSHAKE = HEADER = 1
-KEEP_ALIVE = H2_IDLE = BODY_IDLE = DRAIN_GRACE = 2
+# The times of the proxy in these tests, in seconds: so long that no healthy client of a busy machine is late.
+PROXY_HEADER = HANDSHAKE = HEADER = 8
+KEEP_ALIVE = H2_IDLE = 6
+BODY_IDLE = DRAIN_GRACE = 3
 # Of one that reads nothing: once for what its machine takes into its buffers, once for nothing; each is seen by the second.
 DRAIN = 2 * (DRAIN_GRACE + 1)
 BODY_GRACE = 5  # the longest that a slow body may go on before its average counts
-SLACK = 3  # for a busy machine
+SLACK = 20  # for a busy machine
+UNHURRIED = 60  # a time in which no connection ends by itself
 
 LIMITS = {"connections": 5000, "connections_per_client": 50, "header_size": "64KiB", "headers": 100, "target_size": "16KiB"}
 ROUTE = {
@@ -71,7 +73,7 @@ class Origin(Program):
         super().__init__(command, directory, ready=answers(f"http://{self.address}/counts"))
 
     def counts(self):
-        with urllib.request.urlopen(f"http://{self.address}/counts", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.address}/counts", timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def saw(self, name):
@@ -79,19 +81,23 @@ class Origin(Program):
         return self.counts()["heads"].get(name, 0)
 
 
-def listener(port, limits=None, certificate=None, proxied=False):
-    """A listener with all of its guards."""
+def listener(port, limits=None, certificate=None, proxied=False, patient=False):
+    """A listener with all of its guards; one that is patient ends no connection for its slowness."""
+
+    def time(seconds):
+        return f"{UNHURRIED if patient else seconds}s"
+
     made = {
         "address": f"127.0.0.1:{port}",
-        "timeouts": {"header": f"{HEADER}s", "keep_alive": f"{KEEP_ALIVE}s"},
+        "timeouts": {"header": time(HEADER), "keep_alive": time(KEEP_ALIVE)},
         "limits": LIMITS | (limits or {}),
     }
     if proxied:
         made["proxy_protocol"] = {"trusted": ["127.0.0.0/8"], "required": True}
-        made["timeouts"]["proxy_header"] = f"{PROXY_HEADER}s"
+        made["timeouts"]["proxy_header"] = time(PROXY_HEADER)
     if certificate:
-        made["timeouts"]["handshake"] = f"{HANDSHAKE}s"
-        made["http2"] = {"streams": 100, "idle": f"{H2_IDLE}s"}
+        made["timeouts"]["handshake"] = time(HANDSHAKE)
+        made["http2"] = {"streams": 100, "idle": time(H2_IDLE)}
         made["tls"] = {"certificates": [{"cert": str(certificate.cert), "key": str(certificate.key)}]}
     return made
 
@@ -144,19 +150,19 @@ class Edge(Program):
 
     left_out = []
 
-    def __init__(self, directory, origin, certificate, *, limits=None, files=None):
+    def __init__(self, directory, origin, certificate, *, limits=None, files=None, patient=False):
         self.origin, self.certificate = origin, certificate
         self.ports = {kind: free_port() for kind in ("plain", "tls", "proxied", "proxied_tls")}
         self.admin = f"127.0.0.1:{free_port()}"
         self.attackers = []
-        super().__init__(self.command(directory, limits, files), directory, ready=self.is_ready())
+        super().__init__(self.command(directory, limits, files, patient), directory, ready=self.is_ready())
         self.files_at_rest = self.files()
 
-    def command(self, directory, limits, files):
+    def command(self, directory, limits, files, patient):
         file = pathlib.Path(directory) / "pylon.yaml"
         config = {
             "listeners": [
-                listener(port, limits, self.certificate if "tls" in kind else None, "proxied" in kind)
+                listener(port, limits, self.certificate if "tls" in kind else None, "proxied" in kind, patient)
                 for kind, port in self.ports.items()
             ],
             "admin": {"address": self.admin},
@@ -195,7 +201,7 @@ class Edge(Program):
         return Sockets().of(self.ports.values())
 
     def ask_admin(self, path):
-        with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=PATIENCE) as answer:
             return answer.read().decode()
 
     def gauges(self):
@@ -226,7 +232,7 @@ class Edge(Program):
             found.append(f"{extra} open files more than at the start")
         return found
 
-    def settles(self, seconds=10):
+    def settles(self):
         """All that the attackers left behind goes away."""
         seen = []
 
@@ -237,7 +243,7 @@ class Edge(Program):
             return False
 
         try:
-            wait_until(is_still, seconds, "nothing is left behind")
+            wait_until(is_still, what="nothing is left behind")
         except TimeoutError as error:
             raise AssertionError(f"{error}: {'; '.join(seen)}") from None
 

@@ -9,10 +9,11 @@ import time
 import httpx
 
 from attackers import source
+from edge import KEEP_ALIVE
 
 KINDS = ("plain, kept", "plain, fresh", "tls, kept", "tls, fresh", "h2, kept")
 KEPT = ("plain, kept", "tls, kept", "h2, kept")
-PATIENCE = 5.0  # the longest that an answer may take
+PATIENCE = 20.0  # the longest that an answer may take
 PAUSE = 0.06
 BODY = b"fine 0"
 
@@ -31,7 +32,7 @@ class Healthy:
         self.threads = [threading.Thread(target=self._run, args=(kind,), daemon=True) for kind in self.kinds]
         for thread in self.threads:
             thread.start()
-        self.first.wait(15)  # each has been served once
+        self.first.wait(60)  # each has been served once
         return self
 
     def __exit__(self, *_):
@@ -42,17 +43,21 @@ class Healthy:
     def _run(self, kind):
         ask, close = (self._h2 if kind.startswith("h2") else self._http1)(kind)
         started = False
+        last = time.monotonic()
         while not self.finished.is_set():
             began = time.monotonic()
+            if began - last > KEEP_ALIVE / 2:
+                close()  # who comes late may find that its connection was idle for too long
             try:
                 ask()
-                self.seconds[kind].append(time.monotonic() - began)
+                last = time.monotonic()
+                self.seconds[kind].append(last - began)
             except Exception as error:
                 self.failures.append(f"{kind}: {type(error).__name__}: {error} after {time.monotonic() - began:.2f} s")
                 close()
             if not started:
                 started = True
-                self.first.wait(15)
+                self.first.wait(60)
             self.finished.wait(PAUSE)
         close()
 
@@ -77,14 +82,21 @@ class Healthy:
 
     def _h2(self, _):
         trust = self.edge.certificate.trusted("h2")
-        transport = httpx.HTTPTransport(verify=trust, http1=False, http2=True, local_address=source())
-        client = httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{self.edge.ports['tls']}", timeout=PATIENCE)
+        own, url = source(), f"https://127.0.0.1:{self.edge.ports['tls']}"
+        clients = []  # one, which cannot be used again once it is closed
 
         def ask():
-            answer = client.get("/ok?healthy")
+            if not clients:
+                transport = httpx.HTTPTransport(verify=trust, http1=False, http2=True, local_address=own)
+                clients.append(httpx.Client(transport=transport, base_url=url, timeout=PATIENCE))
+            answer = clients[0].get("/ok?healthy")
             self._good(answer.status_code, answer.content)
 
-        return ask, client.close
+        def close():
+            while clients:
+                clients.pop().close()
+
+        return ask, close
 
     @staticmethod
     def _good(status, body):

@@ -41,11 +41,13 @@ def preface_and_settings_only(edge):
 
 
 def used_and_idle_h2(edge):
-    made = silent_after(edge)
-    for one in made:
+    made = []
+    for _ in range(FEW):
+        one = H2(edge)
         one.push(request(1, "/ok?h2-idle"))
         assert one.until(lambda one=one: 1 in one.done), one.seen
         one.begin()
+        made.append(one)
     cut_within(made, H2_IDLE, soonest=0.8)
 
 

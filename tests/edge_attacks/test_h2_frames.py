@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from attackers import flood
-from edge import DRAIN, H2_IDLE
+from edge import DRAIN, H2_IDLE, SLACK
 from frames import H2, PING, SETTINGS, frame, priority, settings, window_update
 
 
@@ -66,7 +66,7 @@ def pings_a_few_a_second(edge):
     while not one.ended and one.frames < 10_000:
         one.push(frame(PING, payload=bytes(8)))
         one.until(lambda: False, 0.2)
-        if one.frames > 5 * (H2_IDLE + 4):
+        if one.frames > 5 * (H2_IDLE + SLACK):
             break
     assert one.ended, f"it goes on; {one.seen}"
 

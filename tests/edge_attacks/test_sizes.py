@@ -3,6 +3,7 @@
 import pytest
 
 from attackers import Plain, Secure
+from edge import SLACK
 from frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, H2, HEADERS, block, frame, request
 
 KIB = 1024
@@ -35,7 +36,7 @@ FORMS = pytest.mark.parametrize("form", [Plain, Secure], ids=["plain", "tls"])
 @pytest.mark.parametrize("what", WITHIN)
 def test_within(edge, form, what):
     one = form(edge)
-    one.push(WITHIN[what], 5)
+    one.push(WITHIN[what], SLACK)
     assert one.status() == 200, one.got[:200]
 
 
@@ -45,9 +46,9 @@ def test_beyond(edge, form, what):
     data, status = BEYOND[what]
     before = beyond(edge)
     one = form(edge)
-    one.push(data, 5)
+    one.push(data, SLACK)
     assert one.status() in (status, 400, None), one.got[:200]
-    assert one.until(lambda: one.ended, 5), "it is kept"
+    assert one.until(lambda: one.ended), "it is kept"
     assert beyond(edge) == before, "it was led on"
 
 
@@ -61,8 +62,8 @@ def test_large_targets_one_after_the_other(edge):
     for _ in range(20):
         one = Plain(edge)
         for _ in range(10):
-            one.push(BEYOND["target"][0], 5)
-        assert one.until(lambda one=one: one.ended, 5)
+            one.push(BEYOND["target"][0], SLACK)
+        assert one.until(lambda one=one: one.ended)
 
 
 def upload(length, chunked=False):
@@ -72,8 +73,8 @@ def upload(length, chunked=False):
 
 def test_a_body_within(edge):
     one = Plain(edge)
-    one.push(upload(9_000_000) + bytes(9_000_000), 20)
-    assert one.status(10) == 200, one.got[:200]
+    one.push(upload(9_000_000) + bytes(9_000_000), SLACK)
+    assert one.status() == 200, one.got[:200]
     assert b"fine 9000000" in one.got
 
 
@@ -88,7 +89,7 @@ def test_a_length_beyond(edge):
 def test_chunks_beyond(edge):
     before = edge.origin.counts()["whole"].get("upload", 0)
     one = Plain(edge)
-    one.push(upload(0, chunked=True) + b"10000\r\n%b\r\n" % bytes(65_536) * 190 + b"0\r\n\r\n", 20)
+    one.push(upload(0, chunked=True) + b"10000\r\n%b\r\n" % bytes(65_536) * 190 + b"0\r\n\r\n", SLACK)
     assert one.status() in (413, None), one.got[:200]
     assert edge.origin.counts()["whole"].get("upload", 0) == before
 
@@ -117,7 +118,7 @@ def test_beyond_over_h2(edge, what):
     path, fields = OVER_H2[what]
     before = beyond(edge)
     one = H2(edge)
-    one.push(in_frames(block(path, fields=fields)), 5)
+    one.push(in_frames(block(path, fields=fields)), SLACK)
     one.until(lambda: 1 in one.closed)
     assert one.ended or 1 in one.closed, one.seen
     assert one.statuses.get(1, 431) in (400, 414, 431), one.statuses

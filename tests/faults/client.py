@@ -5,6 +5,7 @@ import dataclasses
 import socket
 import threading
 
+from processes import PATIENCE
 from wire import Ended, Wire, fields_of, value_of
 
 IDEMPOTENT = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
@@ -74,7 +75,7 @@ FEW = forms("GET", "PUT-length", "POST-length", "POST-chunked")
 class Caller:
     """One connection to a proxy."""
 
-    def __init__(self, proxy, timeout=10.0, source="127.0.0.1"):
+    def __init__(self, proxy, timeout=PATIENCE, source="127.0.0.1"):
         host, port = proxy.authority.split(":")
         self.wire = Wire(socket.create_connection((host, int(port)), timeout, (source, 0)), timeout)
 
@@ -150,7 +151,7 @@ def pieces(body, size=16_384):
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
-def call(proxy, path="/", method="GET", *, timeout=10.0, source="127.0.0.1", **request):
+def call(proxy, path="/", method="GET", *, timeout=PATIENCE, source="127.0.0.1", **request):
     """One request on a connection of its own. A proxy that never answers fails the test."""
     with Caller(proxy, timeout, source) as caller:
         answer = caller.ask(path, method, **request).answer(method)

@@ -34,11 +34,11 @@ class Crashing:
 
         command = [sys.executable, "-B", str(HERE / "crashing.py"), str(self.port), str(self.notes)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_until(self.accepts, 20, "an origin is up")
+        wait_until(self.accepts, 60, "an origin is up")
 
     def accepts(self):
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection(("127.0.0.1", self.port), 10).close()
             return True
         return False
 

@@ -7,15 +7,15 @@ import pathlib
 import signal
 import urllib.request
 
-from processes import BINARY, Program, answers, free_port, wait_until
+from processes import BINARY, PATIENCE, Program, answers, free_port, wait_until
 
-QUICK = {"connect": "1s", "first_byte": "3s", "idle": "3s"}
+USUAL = {"connect": "5s", "first_byte": "15s", "idle": "15s"}
 
 
 def pool(*endpoints, **keys):
     """A pool of origins, or `(origin, weight)`. Nothing is ejected unless a test asks for it."""
     urls = [{"url": one[0].url, "weight": one[1]} if isinstance(one, tuple) else one.url for one in endpoints]
-    timeouts = QUICK | keys.pop("timeouts", {})
+    timeouts = USUAL | keys.pop("timeouts", {})
     return {"endpoints": urls, "timeouts": timeouts, "ejection": {"enabled": False}} | keys
 
 
@@ -50,10 +50,15 @@ class Proxy(Program):
 
     def shown(self, origin):
         """What the admin port says of an endpoint, as text: the smallest part that names its address."""
-        with urllib.request.urlopen(f"http://{self.admin}/api/upstreams", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/api/upstreams", timeout=PATIENCE) as answer:
             return smallest(json.load(answer), origin.address) or ""
 
-    def until(self, origin, state, seconds=10.0):
+    def waiting(self, name):
+        """How many requests queue for a pool."""
+        with urllib.request.urlopen(f"http://{self.admin}/api/upstreams", timeout=PATIENCE) as answer:
+            return sum(one["waiting"] for one in json.load(answer)["upstreams"] if one["name"] == name)
+
+    def until(self, origin, state):
         """Waits until an endpoint is shown so."""
         seen = ""
 
@@ -64,7 +69,7 @@ class Proxy(Program):
             return f'"{state}"' in seen.lower()
 
         try:
-            wait_until(is_so, seconds, f"{origin.address} is {state}")
+            wait_until(is_so, what=f"{origin.address} is {state}")
         except TimeoutError as error:
             raise AssertionError(f"{error}; last: {seen}") from None
 

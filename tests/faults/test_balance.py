@@ -130,21 +130,23 @@ def test_requests_without_the_key_of_a_hash_are_served(rig, three):
 @pytest.mark.parametrize("balance", ["least_requests", "peak_ewma"])
 def test_a_slow_one_is_avoided(rig, three, balance):
     def play(wire, request):
-        time.sleep(0.15)
+        time.sleep(2)
         return ok(wire, request)
 
     slow = rig.origin(play)
     proxy = rig.proxy({"all": pool(slow, *three[:2], balance=balance)})
-    together(4, lambda _: [served(proxy) for _ in range(60)])
+    # All stop when all are done: one client alone would have nobody to be compared with.
+    tickets = iter(range(240))
+    together(4, lambda _: [served(proxy) for _ in tickets])
     assert len(slow.executed) < 240 / 6, f"{len(slow.executed)} of 240"
 
 
 @pytest.mark.parametrize("balance", ["least_requests", "peak_ewma"])
 def test_one_that_hangs_does_not_collect_requests(rig, three, balance):
     gate = threading.Event()
-    stuck = rig.origin(lambda wire, request: gate.wait(10) and ok(wire, request))
-    proxy = rig.proxy({"all": pool(stuck, three[0], balance=balance, timeouts={"first_byte": "15s", "idle": "15s"})})
-    waiting = [threading.Thread(target=call, args=(proxy, "/all/x"), kwargs={"timeout": 15}) for _ in range(8)]
+    stuck = rig.origin(lambda wire, request: gate.wait(30) and ok(wire, request))
+    proxy = rig.proxy({"all": pool(stuck, three[0], balance=balance, timeouts={"first_byte": "40s", "idle": "40s"})})
+    waiting = [threading.Thread(target=call, args=(proxy, "/all/x"), kwargs={"timeout": 40}) for _ in range(8)]
     for thread in waiting:
         thread.start()
     time.sleep(0.3)

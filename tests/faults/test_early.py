@@ -49,7 +49,7 @@ def is_an_end(answer, status):
 @pytest.mark.parametrize("how", [refuses, refuses_and_resets, refuses_and_stays, leaves], ids=lambda how: how.__name__)
 def test_an_upload_that_is_refused_early_ends(bench, how, size, chunked):
     bench.play(at_head=how)
-    answer = bench.call(method="POST", body=LARGE[:size], chunked=chunked, timeout=20)
+    answer = bench.call(method="POST", body=LARGE[:size], chunked=chunked, timeout=60)
     is_an_end(answer, 413)
     assert not bench.origin.executed
     bench.is_sound()
@@ -84,7 +84,7 @@ def test_an_answer_before_the_upload_is_read_arrives(bench, chunked):
         return True
 
     bench.play(at_head=at_head)
-    answer = bench.call(method="POST", body=LARGE[:500_000], chunked=chunked, timeout=20)
+    answer = bench.call(method="POST", body=LARGE[:500_000], chunked=chunked, timeout=60)
     assert (answer.status, answer.body) == (200, b"early") or answer.status == 502, answer
     assert len(bench.origin.executed) <= 1
     bench.is_sound()
@@ -114,7 +114,7 @@ def test_what_is_left_of_a_refused_upload_reaches_nobody_else(bench):
 def test_refused_uploads_do_not_wear_the_proxy_down(bench):
     bench.play(at_head=lambda wire, request: refuses(wire, request) if request.method == "POST" else None)
     for _ in range(5):
-        for answer in together(8, lambda _: bench.call(method="POST", body=LARGE[:200_000], timeout=20)):
+        for answer in together(8, lambda _: bench.call(method="POST", body=LARGE[:200_000], timeout=60)):
             is_an_end(answer, 413)
     bench.play(lambda wire, request: ok(wire, request) and KEEP)
     assert [bench.call().status for _ in range(20)] == [200] * 20

@@ -152,7 +152,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def bench(shared):
-    return shared.bench(retry={"attempts": 2}, timeouts={"first_byte": "1s", "idle": "1s"})
+    return shared.bench(retry={"attempts": 2}, timeouts={"first_byte": "10s", "idle": "10s"})
 
 
 def refused(bench, method="GET", **request):

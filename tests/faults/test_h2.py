@@ -11,7 +11,7 @@ from proxies import pool
 
 RETRY = {"attempts": 3, "budget": "100%"}
 H2 = {"protocol": "h2", "retry": RETRY}
-HASTY = H2 | {"timeouts": {"first_byte": "1s", "idle": "1s"}}  # for origins that say nothing
+HASTY = H2 | {"timeouts": {"first_byte": "2s", "idle": "2s"}}  # for origins that say nothing
 REFUSED, INTERNAL, ENHANCE_YOUR_CALM = 7, 2, 11
 UNREPEATABLE = [form for form in FORMS if not form.repeatable]
 
@@ -46,7 +46,7 @@ def test_large_bodies_pass_both_ways(proxy, two):
 
     two[0].play = play
     body = BODY * 3000
-    assert call(proxy, "/one/x", "POST", body=body, timeout=30).body == b"%d" % len(body)
+    assert call(proxy, "/one/x", "POST", body=body, timeout=60).body == b"%d" % len(body)
     assert two[0].executed[0].body == body
 
 
@@ -156,11 +156,11 @@ def test_no_more_streams_than_the_origin_takes(rig):
     gate = threading.Event()
     origin = rig.origin(kind=H2Origin)
     origin.streams_at_once = 3
-    origin.play = lambda connection, stream: gate.wait(10) and ok(connection, stream)
-    timeouts = {"first_byte": "10s", "idle": "10s"}
+    origin.play = lambda connection, stream: gate.wait(30) and ok(connection, stream)
+    timeouts = {"first_byte": "40s", "idle": "40s"}
     proxy = rig.proxy({"one": pool(origin, protocol="h2", timeouts=timeouts)})
     threading.Timer(0.5, gate.set).start()
-    answers = together(9, lambda _: call(proxy, "/one/x", timeout=15))
+    answers = together(9, lambda _: call(proxy, "/one/x", timeout=40))
     assert [answer.status for answer in answers] == [200] * 9
 
 

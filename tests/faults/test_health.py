@@ -9,7 +9,7 @@ from origins import ok, reply, says
 from processes import wait_until
 from proxies import pool
 
-CHECK = {"http": "/healthz", "interval": "100ms", "timeout": "500ms", "rise": 1, "fall": 1}
+CHECK = {"http": "/healthz", "interval": "100ms", "timeout": "5s", "rise": 1, "fall": 1}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ SICK = {
 @pytest.mark.parametrize("how", SICK)
 def test_what_makes_an_endpoint_unhealthy(rig, two, how):
     two[0].probe = SICK[how]
-    is_down(checked(rig, two), two)
+    is_down(checked(rig, two, **({"timeout": "2s"} if how == "silent" else {})), two)
 
 
 def test_one_that_refuses_is_unhealthy(rig, two):
@@ -155,23 +155,32 @@ def test_a_check_goes_to_its_port(rig, two):
     assert third.probes and not two[0].probes
 
 
+def counted(play):
+    """The play, and a list of what it has answered."""
+    answered = []
+
+    def counts(wire, request):
+        answered.append(request)
+        return play(wire, request)
+
+    return counts, answered
+
+
 def test_fall_counts(rig, two):
     proxy = checked(rig, two, fall=4)
     is_up(proxy, two)
-    two[0].forget()
-    two[0].probe = says("500 Internal Server Error")
+    two[0].probe, answered = counted(says("500 Internal Server Error"))
     proxy.until(two[0], "unhealthy")
-    assert len(two[0].probes) >= 4
+    assert len(answered) >= 4
 
 
 def test_rise_counts(rig, two):
     two[0].probe = says("500 Internal Server Error")
     proxy = checked(rig, two, rise=4)
     is_down(proxy, two)
-    two[0].probe = ok
-    two[0].forget()
+    two[0].probe, answered = counted(ok)
     proxy.until(two[0], "healthy")
-    assert len(two[0].probes) >= 4
+    assert len(answered) >= 4
 
 
 def test_single_failures_do_not_add_up(rig, two):
@@ -188,10 +197,11 @@ def test_single_failures_do_not_add_up(rig, two):
 
 
 def test_checks_go_on_at_their_interval(rig, two):
-    checked(rig, two, interval="200ms", jitter="20%")
-    wait_until(lambda: len(two[0].probes) >= 6, 10, "checks")
-    gaps = [after.at - before.at for before, after in zip(two[0].probes, two[0].probes[1:])]
-    assert min(gaps) > 0.1, gaps
+    checked(rig, two, interval="400ms", jitter="20%")
+    wait_until(lambda: len(two[0].probes) >= 8, what="checks")
+    gaps = sorted(after.at - before.at for before, after in zip(two[0].probes, two[0].probes[1:]))
+    # On a busy machine one comes late, and the next one all the sooner after it.
+    assert gaps[len(gaps) // 2] > 0.2, gaps
 
 
 def test_all_that_are_down_are_tried(rig, two):
@@ -213,7 +223,7 @@ def test_weight_0_is_not_tried_when_all_are_down(rig, two):
 
 def test_a_slow_start_gives_little_at_first(rig, two):
     two[0].probe = says("500 Internal Server Error")
-    proxy = rig.proxy({"all": pool(*two, health=CHECK, slow_start="60s")})
+    proxy = rig.proxy({"all": pool(*two, health=CHECK, slow_start="30m")})
     is_down(proxy, two)
     two[0].probe = ok
     proxy.until(two[0], "healthy")
@@ -233,14 +243,14 @@ def test_a_check_says_why(rig, two):
 
 def test_requests_pass_before_the_first_check(rig, two):
     two[0].probe = two[1].probe = lambda wire, _: wire.until_left()
-    proxy = checked(rig, two, timeout="5s", interval="10s")
+    proxy = checked(rig, two, timeout="60s", interval="60s")
     assert call(proxy, "/all/x").status == 200
 
 
 def test_silent_checks_do_not_pile_up(rig, two):
     two[0].probe = lambda wire, _: wire.until_left()
-    checked(rig, two, interval="100ms", timeout="400ms")
     begun = time.monotonic()
-    wait_until(lambda: len(two[0].probes) > 3, 10, "checks")
-    assert two[0].open() <= 4
+    checked(rig, two, interval="100ms", timeout="400ms")
+    wait_until(lambda: len(two[0].probes) > 8, what="checks")
+    wait_until(lambda: two[0].open() <= 4, what="few are open")
     assert len(two[0].probes) <= (time.monotonic() - begun) / 0.1 + 3

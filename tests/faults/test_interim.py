@@ -18,7 +18,7 @@ INTERIM = {
 
 @pytest.fixture(scope="module")
 def bench(shared):
-    return shared.bench(timeouts={"first_byte": "2s", "idle": "2s"}, retry={"attempts": 1})
+    return shared.bench(timeouts={"first_byte": "10s", "idle": "10s"}, retry={"attempts": 1})
 
 
 @pytest.mark.parametrize("kind", INTERIM)

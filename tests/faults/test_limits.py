@@ -1,7 +1,6 @@
 """What a pool takes at once, and what it does with the rest: queue, 503, and an open breaker."""
 
 import threading
-import time
 
 import pytest
 
@@ -18,7 +17,7 @@ class Gate:
         self.opened = threading.Event()
 
     def __call__(self, wire, request):
-        self.opened.wait(15)
+        self.opened.wait(60)
         return ok(wire, request)
 
 
@@ -42,7 +41,8 @@ class Waiting:
 def limited(rig, **limits):
     """A proxy before an origin whose gate is shut."""
     origin = rig.origin(Gate())
-    return rig.proxy({"one": pool(origin, limits=limits, retry={"attempts": 1})}), origin
+    timeouts = {"first_byte": "60s", "idle": "60s"}
+    return rig.proxy({"one": pool(origin, limits=limits, retry={"attempts": 1}, timeouts=timeouts)}), origin
 
 
 def busy(origin, count):
@@ -61,22 +61,22 @@ def test_more_than_the_limit_are_503_at_once(rig, key, count):
     with Waiting(proxy, origin, count) as waiting:
         busy(origin, count)
         for _ in range(5):
-            is_turned_away(call(proxy, "/one/x", timeout=5))
+            is_turned_away(call(proxy, "/one/x"))
     assert [answer.status for answer in waiting.answers] == [200] * count
     assert (origin.busiest, len(origin.executed)) == (count, count)
-    assert call(proxy, "/one/x").status == 200
+    wait_until(lambda: call(proxy, "/one/x").status == 200, what="there is room again")
 
 
 def test_without_a_queue_more_than_the_limit_are_503(rig):
     proxy, origin = limited(rig, requests=2)
     with Waiting(proxy, origin, 2):
         busy(origin, 2)
-        is_turned_away(call(proxy, "/one/x", timeout=5))
+        is_turned_away(call(proxy, "/one/x"))
 
 
 @pytest.mark.parametrize("key", ["requests", "connections"])
 def test_who_queues_is_served(rig, key):
-    proxy, origin = limited(rig, **{key: 2}, queue=20, queue_timeout="10s")
+    proxy, origin = limited(rig, **{key: 2}, queue=20, queue_timeout="60s")
     with Waiting(proxy, origin, 12) as waiting:
         busy(origin, 2)
     assert [answer.status for answer in waiting.answers] == [200] * 12
@@ -87,18 +87,18 @@ def test_who_queues_for_too_long_is_503(rig):
     proxy, origin = limited(rig, requests=1, queue=5, queue_timeout="300ms")
     with Waiting(proxy, origin, 1):
         busy(origin, 1)
-        is_turned_away(call(proxy, "/one/x", timeout=5))
+        is_turned_away(call(proxy, "/one/x"))
     assert len(origin.executed) == 1
 
 
 def test_more_than_the_queue_are_503_at_once(rig):
-    proxy, origin = limited(rig, requests=1, queue=2, queue_timeout="10s")
+    proxy, origin = limited(rig, requests=1, queue=2, queue_timeout="60s")
     with Waiting(proxy, origin, 1) as first:
         busy(origin, 1)
         answers = []
 
         def work(_):
-            answers.append(call(proxy, "/one/x", timeout=14))
+            answers.append(call(proxy, "/one/x", timeout=60))
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -115,18 +115,18 @@ def test_more_than_the_queue_are_503_at_once(rig):
 
 
 def test_who_leaves_the_queue_leaves_its_place(rig):
-    proxy, origin = limited(rig, requests=1, queue=1, queue_timeout="10s")
+    proxy, origin = limited(rig, requests=1, queue=1, queue_timeout="60s")
     with Waiting(proxy, origin, 1):
         busy(origin, 1)
         for _ in range(5):
             with Caller(proxy) as gone:
                 gone.ask("/one/gone")
-                time.sleep(0.1)  # it queues
+                wait_until(lambda: proxy.waiting("one") == 1, what="it queues")
                 gone.wire.reset()
-            time.sleep(0.1)
+            wait_until(lambda: proxy.waiting("one") == 0, what="its place is free")
         with Caller(proxy) as caller:
             caller.ask("/one/x")
-            time.sleep(0.1)
+            wait_until(lambda: proxy.waiting("one") == 1, what="it queues")
             origin.play.opened.set()
             assert caller.answer().status == 200
     assert not [request for request in origin.executed if request.target == "/one/gone"]
@@ -135,8 +135,8 @@ def test_who_leaves_the_queue_leaves_its_place(rig):
 @pytest.mark.parametrize("how", ["resets", "leaves", "garbage", "client-leaves", "silence"])
 def test_failures_give_their_places_back(rig, how):
     origin = rig.origin()
-    timeouts = {"first_byte": "200ms", "idle": "200ms"}
-    limits = {"requests": 2, "queue": 0}
+    brief = "200ms" if how == "silence" else "20s"
+    timeouts, limits = {"first_byte": brief, "idle": brief}, {"requests": 2, "queue": 0}
     proxy = rig.proxy({"one": pool(origin, limits=limits, retry={"attempts": 1}, timeouts=timeouts)})
     origin.play = {
         "resets": resets,
@@ -169,60 +169,61 @@ def test_a_limited_pool_does_not_limit_others(rig):
         assert [call(proxy, "/other/x").status for _ in range(10)] == [200] * 10
 
 
-BREAKER = {"failure_share": "50%", "minimum_requests": 10, "window": "10s", "open": "700ms"}
+BREAKER = {"failure_share": "50%", "minimum_requests": 10, "window": "10m", "open": "5m"}
 
 
-@pytest.fixture
-def broken(rig):
+def broken(rig, **keys):
     """A proxy whose breaker has opened, and its origin."""
     origin = rig.origin(lambda wire, _: None)
-    proxy = rig.proxy({"one": pool(origin, breaker=BREAKER, retry={"attempts": 1}), "other": pool(origin)})
+    proxy = rig.proxy({"one": pool(origin, breaker=BREAKER | keys, retry={"attempts": 1}), "other": pool(origin)})
     statuses = [call(proxy, "/one/x").status for _ in range(40)]
     assert statuses[:9] == [502] * 9
-    assert statuses[-1] == 503, statuses
+    assert 503 in statuses, statuses
     return proxy, origin
 
 
-def test_an_open_breaker_is_503_and_spares_the_origin(broken):
-    proxy, origin = broken
+def test_an_open_breaker_is_503_and_spares_the_origin(rig):
+    proxy, origin = broken(rig)
     assert len(origin.executed) < 30
     is_turned_away(call(proxy, "/one/x"))
 
 
-def test_an_open_breaker_is_one_of_its_pool(broken):
-    proxy, origin = broken
+def test_an_open_breaker_is_one_of_its_pool(rig):
+    proxy, origin = broken(rig)
     origin.play = ok
     assert call(proxy, "/other/x").status == 200
 
 
-def test_a_breaker_closes_when_the_origin_works_again(broken):
-    proxy, origin = broken
+def test_a_breaker_closes_when_the_origin_works_again(rig):
+    proxy, origin = broken(rig, open="700ms")
     origin.play = ok
-    wait_until(lambda: call(proxy, "/one/x").status == 200, 10, "the breaker lets one through")
-    wait_until(lambda: call(proxy, "/one/x").status == 200, 5, "the breaker is closed")
+    wait_until(lambda: call(proxy, "/one/x").status == 200, what="the breaker lets one through")
+    wait_until(lambda: call(proxy, "/one/x").status == 200, what="the breaker is closed")
     assert [call(proxy, "/one/x").status for _ in range(30)] == [200] * 30
 
 
-def test_a_breaker_stays_open_when_the_origin_still_fails(broken):
-    proxy, origin = broken
-    wait_until(lambda: call(proxy, "/one/x").status == 502, 10, "the breaker lets one through")
+def test_a_breaker_stays_open_when_the_origin_still_fails(rig):
+    proxy, origin = broken(rig, open="3s")
+    wait_until(lambda: call(proxy, "/one/x").status == 502, what="the breaker lets one through")
     origin.forget()
     statuses = [call(proxy, "/one/x").status for _ in range(20)]
     assert statuses.count(503) > 10, statuses
     assert len(origin.executed) < 10
 
 
-def test_a_breaker_that_is_half_open_lets_few_through(broken):
-    proxy, origin = broken
+def test_a_breaker_that_is_half_open_lets_few_through(rig):
+    proxy, origin = broken(rig, open="3s")
     origin.play = gate = Gate()
     origin.forget()
 
     def knock():
-        with Caller(proxy, 0.2) as caller:
-            return caller.ask("/one/x").answer().why == "timeout"
+        with Caller(proxy) as caller:
+            caller.ask("/one/x")
+            wait_until(lambda: origin.busy or caller.wire.readable(), what="it is let through, or turned away")
+            return origin.busy
 
-    wait_until(knock, 10, "the breaker lets one through")
-    answers = together(10, lambda _: Caller(proxy, 1.0).ask("/one/x").answer())
+    wait_until(knock, what="the breaker lets one through")
+    answers = together(10, lambda _: Caller(proxy, 5).ask("/one/x").answer())
     gate.opened.set()
     assert sum(answer.status == 503 for answer in answers) >= 5, answers
 

@@ -105,8 +105,8 @@ def test_what_was_sent_to_one_that_resets_is_not_executed_twice(proxy, origin, f
 def test_a_large_body_goes_whole_to_another(proxy, origin):
     origin.forget()
     body = BODY * 4000
-    answer = call(proxy, "/one-refuses/x", "POST", body=body, chunked=True, timeout=30)
-    second = call(proxy, "/one-refuses/x", "POST", body=body, timeout=30)
+    answer = call(proxy, "/one-refuses/x", "POST", body=body, chunked=True, timeout=60)
+    second = call(proxy, "/one-refuses/x", "POST", body=body, timeout=60)
     assert (answer.status, second.status) == (200, 200)
     assert [request.body == body for request in origin.executed] == [True, True]
 

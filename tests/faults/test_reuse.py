@@ -58,7 +58,7 @@ def test_what_follows_an_answer_is_nobodys(bench, end, extra, pause):
         wire.send(answer)
         time.sleep(pause)
         wire.send(EXTRAS[extra])
-        wire.until_left(5)
+        wire.until_left(30)
         left.set()
 
     bench.play(play)
@@ -69,7 +69,7 @@ def test_what_follows_an_answer_is_nobodys(bench, end, extra, pause):
             answer = call(bench.proxy, "/one/spoils")
             assert not answer.holds("poison"), answer
             if pause:  # who asks in the very moment in which it is sent cannot know
-                assert left.wait(10), "the proxy stays"
+                assert left.wait(30), "the proxy stays"
             clean += [caller.ask("/one/clean").answer(), bench.call("/one/clean")]
     wholes(clean, bench.origin.name.encode())
 

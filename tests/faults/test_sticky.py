@@ -1,11 +1,11 @@
 """Clients that stay with an endpoint by a cookie."""
 
 import collections
-import time
 
 import pytest
 
 from client import call
+from processes import wait_until
 from proxies import pool
 
 SECRET = "0123456789abcdef0123"
@@ -82,7 +82,7 @@ def test_who_stays_with_one_that_is_gone_moves(rig, three):
 
 
 def test_who_stays_with_one_that_is_unhealthy_moves(rig, three):
-    health = {"tcp": True, "interval": "100ms", "timeout": "500ms", "rise": 1, "fall": 1}
+    health = {"tcp": True, "interval": "100ms", "timeout": "5s", "rise": 1, "fall": 1}
     sticky = {"cookie": "route", "secret": SECRET}
     proxy = rig.proxy({"all": pool(*three, sticky=sticky, health=health, retry=RETRY)})
     answer, cookie = visit(proxy)
@@ -107,8 +107,6 @@ def test_a_cookie_leads_to_weight_0_until_it_drains(rig, three):
     sticky = {"cookie": "route", "secret": SECRET}
     before = rig.proxy({"all": pool(*three, sticky=sticky)})
     after = rig.proxy({"all": pool((three[0], 0), *three[1:], sticky=sticky)})
-    deadline = time.monotonic() + 10
-    while (found := visit(before))[0]["x-origin"] != three[0].name:
-        assert time.monotonic() < deadline
+    found = wait_until(lambda: (one := visit(before))[0]["x-origin"] == three[0].name and one, what="the first one")
     assert visit(after, found[1])[0].status == 200
     assert three[0].name not in {visit(after)[0]["x-origin"] for _ in range(12)}

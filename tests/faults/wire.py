@@ -92,6 +92,9 @@ class Wire:
             except OSError:
                 raise Ended("reset") from None
 
+    def readable(self):
+        return bool(select.select([self.sock], [], [], 0)[0])
+
     def until_left(self, seconds=15.0):
         """Waits until the other end goes away, without reading what it sends."""
         poll = select.poll()

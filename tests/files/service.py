@@ -74,12 +74,12 @@ class Service(Upstream):
         return self.say(connection, told["x-forwarded-uri"].split("/")[3] + " As Asked", "X-Who: ann")
 
     def do_late(self, connection, told):
-        self.gate.wait(20)
+        self.gate.wait(60)
         return self.do_allow(connection, told)
 
     def do_held(self, connection, told):
         """Waits for the test, and lets pass."""
-        self.gate.wait(20)
+        self.gate.wait(60)
         return self.do_quiet(connection, told)
 
     def do_hang(self, connection, told):

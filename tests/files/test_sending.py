@@ -17,7 +17,8 @@ GIB = 1 << 30
 
 @pytest.fixture(scope="module")
 def pylon(start, folder):
-    return start({"name": "files", "path": "/**", "static": str(folder.path), "limits": {"drain_time": "20s"}})
+    files = {"path": "/**", "static": str(folder.path), "limits": {"drain_time": "5m"}}
+    return start(files | {"name": "files"}, files | {"name": "counted", "path": "/counted/**"})
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_slow_clients_cost_little(pylon, sparse, folder):
             peer.socket.shutdown(socket.SHUT_RDWR)
             peer.__exit__()
         # Nobody is there any more: nothing is held open.
-        wait_until(lambda: held_open() == 0, 20, "no open file")
+        wait_until(lambda: held_open() == 0, what="no open file")
 
 
 def begin(pylon, target, *, size=4096):
@@ -193,11 +194,11 @@ def test_no_file_stays_open(pylon, folder):
 
 def test_what_went_out_is_counted(pylon, folder):
     folder.write("counted.bin", b"x" * 12_345)
-    sent = lambda: pylon.total("pylon_http_response_bytes_total", route="files")
+    sent = lambda: pylon.total("pylon_http_response_bytes_total", route="counted")
     before = sent()
-    assert pylon.ask("/counted.bin").status == 200
-    entry = pylon.entry("/counted.bin")
-    assert (entry["outcome"], entry["status"], entry["route"]) == ("answered", 200, "files")
+    assert pylon.ask("/counted/counted.bin").status == 200
+    entry = pylon.entry("/counted/counted.bin")
+    assert (entry["outcome"], entry["status"], entry["route"]) == ("answered", 200, "counted")
     assert 12_345 in entry.values(), entry
     wait_until(lambda: sent() - before >= 12_345, what="the count")
     assert sent() - before == 12_345

@@ -137,7 +137,7 @@ def test_explain(pylon, folder):
             [BINARY, "explain", "-c", pylon.file, "GET", f"http://{pylon.authority('http')}{path}"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -183,7 +183,7 @@ def test_mistakes_are_load_errors(pylon, folder, tmp_path):
         config = {"listeners": [{"address": "127.0.0.1:1"}], "routes": [{"name": "x", "path": "/**"} | route]}
         file = tmp_path / "x.yaml"
         file.write_text(json.dumps(config))
-        done = subprocess.run([BINARY, "check", file], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([BINARY, "check", file], capture_output=True, text=True, timeout=60)
         text = done.stdout + done.stderr
         assert done.returncode == 78 and said in text, (route, text)
 
@@ -192,7 +192,7 @@ def test_a_relative_folder_is_beside_the_config(start, folder, tmp_path):
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "x.txt").write_text("beside")
     (tmp_path / "x.yaml").write_text('{"listeners": [{"address": "127.0.0.1:1"}], "routes": [{"name": "x", "path": "/**", "static": "www"}]}')
-    done = subprocess.run([BINARY, "check", tmp_path / "x.yaml"], capture_output=True, text=True, timeout=30, cwd="/")
+    done = subprocess.run([BINARY, "check", tmp_path / "x.yaml"], capture_output=True, text=True, timeout=60, cwd="/")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -9,7 +9,7 @@ import threading
 
 import requests
 
-from processes import Program, free_port
+from processes import PATIENCE, Program, free_port
 
 PREFIX = "/pylon/instances/"
 
@@ -40,7 +40,7 @@ class Etcd(Program):
         options = {}
         if self.tls:
             options = {"verify": self.tls["ca"], "cert": (self.tls["cert"], self.tls["key"])}
-        return requests.post(f"{self.url}/v3/{path}", json=body, timeout=10, **options)
+        return requests.post(f"{self.url}/v3/{path}", json=body, timeout=PATIENCE, **options)
 
     def call(self, path, **body):
         answer = self.post(path, **body)

@@ -34,7 +34,7 @@ def test_instances_outlive_the_process(begin, file):
     pylon = begin()
     kept = pylon.put("kept", owner="ann", groups=["a"], ttl="1h").json()
     assert kept["durable"] is True
-    short = pylon.put("short", ttl="2s").json()
+    short = pylon.put("short", ttl="6s").json()
     assert {"kept", "short"} == set(json.loads(file.read_text())["instances"])
     pylon.put("gone")
     pylon.delete("gone")
@@ -71,7 +71,7 @@ def test_a_kill_in_the_midst_of_writes_loses_nothing(begin, file):
                     answered.pop(name, None)  # while it is asked for, either may be there
                     try:
                         answer = session.put(
-                            f"{pylon.url}/api/instances/{name}", json={"address": address}, timeout=20
+                            f"{pylon.url}/api/instances/{name}", json={"address": address}, timeout=60
                         )
                     except requests.RequestException:
                         return
@@ -80,8 +80,8 @@ def test_a_kill_in_the_midst_of_writes_loses_nothing(begin, file):
 
         writers = [threading.Thread(target=write) for _ in range(1)]
         [writer.start() for writer in writers]
-        before = len(answered)
-        wait_until(lambda: len(answered) > before or len(answered) > 5, 20, "some writes")
+        enough = min(len(answered) + 3, 20)
+        wait_until(lambda: len(answered) >= enough, what="some writes")
         deadline = time.monotonic() + random.uniform(0.05, 0.3)
         while time.monotonic() < deadline:
             json.loads(file.read_text())
@@ -99,7 +99,7 @@ def test_many_at_once_are_written_together(begin, file):
     pylon = begin()
     with ThreadPoolExecutor(16) as pool:
         url = f"{pylon.url}/api/instances/i"
-        put = lambda n: requests.put(f"{url}{n}", json={"address": f"10.0.0.5:{n}"}, timeout=20).status_code  # noqa: E731
+        put = lambda n: requests.put(f"{url}{n}", json={"address": f"10.0.0.5:{n}"}, timeout=60).status_code  # noqa: E731
         assert set(pool.map(put, range(1, 301))) == {201}
     expected = {f"i{n}": f"http://10.0.0.5:{n}" for n in range(1, 301)}
     assert pylon.known() == expected
@@ -147,7 +147,8 @@ def test_a_file_that_was_broken_by_hand_is_not_written_over(begin, file):
     pylon.said("instances cannot be kept")
     file.write_text(whole.replace("10.0.0.5", "10.0.0.6"))
     wait_until(pylon.knows("one", "http://10.0.0.6:8787"), 20, "what was written by hand is taken over")
-    assert pylon.is_up() and pylon.put("two").status_code == 201
+    wait_until(pylon.is_up, what="it is used again")
+    assert pylon.put("two").status_code == 201
 
 
 def test_two_processes_share_a_file(begin):
@@ -157,7 +158,7 @@ def test_two_processes_share_a_file(begin):
 
     def put(pylon, number):
         url = f"{pylon.url}/api/instances/{'x' if pylon is one else 'y'}{number}"
-        return requests.put(url, json={"address": "10.0.0.1"}, timeout=20).status_code
+        return requests.put(url, json={"address": "10.0.0.1"}, timeout=60).status_code
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(put, [one, other] * 40, range(80)))
@@ -183,7 +184,7 @@ def test_an_instance_that_is_not_allowed_any_more_is_held_back(start, directory,
     wide = begin("10.0.0.0/8")
     for name, address in {"in": "10.0.0.1:1", "out": "10.9.0.1:1", "gone": "10.9.0.2:1", "anew": "10.9.0.3:1"}.items():
         assert wide.put(name, address).status_code == 201
-    assert wide.put("short", "10.9.0.4:1", ttl="2s").status_code == 201
+    assert wide.put("short", "10.9.0.4:1", ttl="10s").status_code == 201
     wide.stop()
     narrow = begin("10.0.0.0/16", like=wide)
     assert narrow.known() == {"in": "http://10.0.0.1:1"}
@@ -197,7 +198,8 @@ def test_an_instance_that_is_not_allowed_any_more_is_held_back(start, directory,
     assert narrow.put("anew", "10.0.0.3:1", headers={"If-None-Match": "*"}).status_code == 201
     wait_until(lambda: narrow.put("in", "10.0.0.1:2").status_code == 200 and "short" not in stored(), 20, "it is over")
     assert stored() == {"in": "http://10.0.0.1:2", "anew": "http://10.0.0.3:1", "out": "http://10.9.0.1:1"}
-    assert narrow.is_up() and narrow.delete("anew").status_code == 200
+    wait_until(narrow.is_up, what="it is used")
+    assert narrow.delete("anew").status_code == 200
     narrow.stop()
     # Had it been a mistake, nothing is lost.
     again = begin("10.0.0.0/8", like=wide)

@@ -28,7 +28,7 @@ def fleet(started, tmp_path_factory):
     fleet = Fleet(tmp_path_factory, started)
     load = started.enter_context(Load(fleet.edges))
     try:
-        wait_until(load.goes_on, 60, "every client gets through")
+        wait_until(load.goes_on, 240, "every client gets through")
     except TimeoutError as error:
         raise RuntimeError(f"{load.done}, {load.failed[-5:]}") from error
     return fleet
@@ -44,7 +44,7 @@ def prometheus(started, fleet, tmp_path_factory):
         scrapes = program.query("count_over_time(pylon_draining[1m])")
         return len(scrapes) == 2 and all(count >= 4 for _, [count] in scrapes)
 
-    wait_until(has_seen_both, 30, "Prometheus reads the metrics of both")
+    wait_until(has_seen_both, 120, "Prometheus reads the metrics of both")
     fleet.reload()
     return program
 

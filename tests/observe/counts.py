@@ -6,7 +6,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from peers import Edge
-from processes import wait_until
+from processes import PATIENCE, wait_until
 
 
 class Counted(Edge):
@@ -18,7 +18,7 @@ class Counted(Edge):
 
     def samples(self, metric, /, **labels):
         """The samples of this name that have these labels."""
-        text = requests.get(f"http://{self.admin}/metrics", timeout=10).text
+        text = requests.get(f"http://{self.admin}/metrics", timeout=PATIENCE).text
         found = [one for family in text_string_to_metric_families(text) for one in family.samples if one.name == metric]
         return [one for one in found if labels.items() <= one.labels.items()]
 
@@ -30,11 +30,11 @@ class Counted(Edge):
     def becomes(self, wanted, metric, /, **labels):
         """Waits until the value is this one: requests are counted when they have ended."""
         try:
-            wait_until(lambda: self.value(metric, **labels) == wanted, 8)
+            wait_until(lambda: self.value(metric, **labels) == wanted)
         except TimeoutError:
             raise AssertionError(f"{metric} {labels} is {self.value(metric, **labels)}, not {wanted}") from None
 
     def grows(self, metric, /, **labels):
         """Waits until the value is more than it is now."""
         before = self.value(metric, **labels) or 0
-        wait_until(lambda: (self.value(metric, **labels) or 0) > before, 8, f"{metric} {labels} is more than {before}")
+        wait_until(lambda: (self.value(metric, **labels) or 0) > before, what=f"{metric} {labels} is more than {before}")

@@ -10,7 +10,7 @@ from websockets import ConnectionClosed
 from websockets.sync.server import serve
 
 from peers import Edge
-from processes import Program, free_port
+from processes import PATIENCE, Program, free_port
 from site_files import Site
 from upstreams import Upstream, read_head
 
@@ -19,7 +19,8 @@ KEY = "k3y-" + "0123456789abcdef" * 3
 
 
 class Server(Upstream):
-    """Answers by the path: `/slow` late, `/status/NNN` so, `/fails` with 503, `/breaks` not at all, all else with a body."""
+    """Answers by the path: `/slow` late, `/never` and `/breaks` not at all, `/status/NNN` so, `/fails` with 503, all else
+    with a body."""
 
     def serve(self, connection):
         leave = threading.Event()
@@ -27,6 +28,10 @@ class Server(Upstream):
             method, path = head.split(b" ", 2)[:2]
             if path == b"/breaks":
                 connection.shutdown(socket.SHUT_RDWR)
+                return
+            if path == b"/never":
+                while connection.recv(65_536):
+                    pass
                 return
             if path == b"/slow":
                 leave.wait(0.15)
@@ -106,7 +111,7 @@ def upstreams(server, websockets):
         "mixed": {"endpoints": [server, gone], "balance": "round_robin", "ejection": {"failures": 2, "time": "1s"}},
         "gone": {"endpoints": [gone], "health": {"tcp": True, "interval": "200ms", "fall": 1}},
         "breaks": {"endpoints": [server], "breaker": {"minimum_requests": 5, "window": "5s", "open": "1s"}},
-        "narrow": {"endpoints": [server], "limits": {"requests": 1, "queue": 20, "queue_timeout": "5s"}},
+        "narrow": {"endpoints": [server], "limits": {"requests": 1, "queue": 20, "queue_timeout": "20s"}},
         "empty": {"endpoints": ["http://nowhere.invalid:80"]},
         "strange": {"endpoints": [server.replace("http:", "https:")], "timeouts": {"tls": "200ms"}},
     }
@@ -119,12 +124,12 @@ def forward(name, upstream, rewrite="/{**}", **more):
 def admitting(store):
     """Routes that ask who comes, and how often; what some of them ask is not there."""
     gone = f"127.0.0.1:{free_port()}"
-    few = {"requests": 2, "window": "1s", "by": "route"}
+    few = {"requests": 2, "window": "5s", "by": "route"}
     return [
         forward("keys", "good", auth={"api_key": {"file": "keys"}}),
         forward("asked", "good", auth={"forward": {"url": f"http://{gone}/", "timeout": "200ms"}}),
         forward("few", "good", limit=few),
-        forward("few-of-all", "good", limit=few | {"name": "shared", "redis": {"url": store, "fail": "closed", "deadline": "1s"}}),
+        forward("few-of-all", "good", limit=few | {"name": "shared", "redis": {"url": store, "fail": "closed", "deadline": "5s"}}),
         forward("many", "good", limit={"rate": "100/s", "redis": {"url": f"redis://{gone}", "fail": "open"}}),
         {"name": "instance", "path": "/i/{name}/**", "rewrite": "/{**}", "instance": {"name": "{name}", "enter": "anyone"}},
     ]
@@ -173,12 +178,12 @@ class Fleet:
             )
             stack.callback(edge.stop)
             url = f"http://{edge.admin}/api/instances/one"
-            assert requests.put(url, json={"address": server}, timeout=10).ok
+            assert requests.put(url, json={"address": server}, timeout=PATIENCE).ok
             self.edges.append(edge)
 
     def metrics(self, **headers):
         """What the first instance says: the answer."""
-        return requests.get(f"http://{self.edges[0].admin}/metrics", headers=headers, timeout=10)
+        return requests.get(f"http://{self.edges[0].admin}/metrics", headers=headers, timeout=PATIENCE)
 
     def reload(self):
         """A new configuration, a wrong one and an unchanged one, on each instance."""

@@ -10,7 +10,7 @@ from counts import Counted
 from fleet import BODY, Server, forward
 from gated import Gated
 from peers import Http2, Peer
-from processes import wait_until
+from processes import PATIENCE, wait_until
 from site_files import Site
 
 REQUESTS, OUTCOMES = "pylon_http_requests_total", "pylon_http_outcomes_total"
@@ -37,10 +37,14 @@ def edge(start, site, gated):
     with Server() as server:
         yield start(
             Counted,
-            {"http": {}, "https": site.tls("fine") | {"timeouts": {"handshake": "300ms"}}},
+            {
+                "http": {},
+                "https": site.tls("fine") | {"timeouts": {"handshake": "60s"}},
+                "hasty": site.tls("fine") | {"timeouts": {"handshake": "300ms"}},
+            },
             upstreams={
                 "good": {"endpoints": [server.url]},
-                "gated": {"endpoints": [gated.url], "limits": {"requests": 2, "queue": 5, "queue_timeout": "9s"}},
+                "gated": {"endpoints": [gated.url], "limits": {"requests": 2, "queue": 5, "queue_timeout": "60s"}},
             },
             routes=[
                 forward("good", "good"),
@@ -68,7 +72,7 @@ def test_requests_by_method_and_status(edge):
     with requests.Session() as session:
         for method, times in {"GET": 3, "POST": 2, "HEAD": 1, "BREW": 2}.items():
             for _ in range(times):
-                session.request(method, f"{edge.url}/good/x", data=b"y" * 1000 if method == "POST" else None, timeout=5)
+                session.request(method, f"{edge.url}/good/x", data=b"y" * 1000 if method == "POST" else None, timeout=PATIENCE)
     for method, times in {"GET": 3, "POST": 2, "HEAD": 1, "other": 2}.items():
         edge.becomes(times, REQUESTS, route="good", method=method, code="200")
     edge.becomes(8, OUTCOMES, route="good", outcome="forwarded")
@@ -82,15 +86,15 @@ def test_requests_by_method_and_status(edge):
 
 @pytest.mark.parametrize("status, code", [(204, "204"), (299, "2xx"), (404, "404"), (503, "503"), (599, "5xx")])
 def test_statuses_that_nobody_knows_are_one(edge, status, code):
-    assert requests.get(f"{edge.url}/good/status/{status}", timeout=5).status_code == status
+    assert requests.get(f"{edge.url}/good/status/{status}", timeout=PATIENCE).status_code == status
     edge.becomes(1, REQUESTS, route="good", code=code)
     edge.becomes(1, OUTCOMES, route="good", outcome="forwarded")
 
 
 def test_what_pylon_answers_itself(edge):
-    assert requests.get(f"{edge.url}/answer", timeout=5).text == "hello"
-    assert requests.get(f"{edge.url}/nowhere", timeout=5).status_code == 404
-    assert requests.post(f"{edge.url}/small/x", data=b"x" * 99, timeout=5).status_code == 413
+    assert requests.get(f"{edge.url}/answer", timeout=PATIENCE).text == "hello"
+    assert requests.get(f"{edge.url}/nowhere", timeout=PATIENCE).status_code == 404
+    assert requests.post(f"{edge.url}/small/x", data=b"x" * 99, timeout=PATIENCE).status_code == 413
     edge.becomes(1, OUTCOMES, route="answer", outcome="answered")
     edge.becomes(1, OUTCOMES, route="(none)", outcome="refused")
     edge.becomes(1, REQUESTS, route="(none)", code="404")
@@ -152,8 +156,7 @@ def test_websockets(edge, gated):
             assert len(peer.file.read(1000)) == 1000
         wait_until(
             lambda: all(now >= before[which] + 10_000 for which, now in on_the_wire(edge).items()),
-            8,
-            "the bytes of a WebSocket are counted while it is open",
+            what="the bytes of a WebSocket are counted while it is open",
         )
     edge.becomes(1, OUTCOMES, route="gated", outcome="upgraded")
     edge.becomes(1, REQUESTS, route="gated", code="101")
@@ -163,10 +166,10 @@ def test_websockets(edge, gated):
 
 def test_bytes_on_the_wire(edge):
     before = on_the_wire(edge)
-    requests.post(f"{edge.url}/good/x", data=b"y" * 50_000, timeout=5)
+    requests.post(f"{edge.url}/good/x", data=b"y" * 50_000, timeout=PATIENCE)
     for (name, side), value in before.items():
         body = 50_000 if (name, side) in ((RECEIVED, "client"), (SENT, "upstream")) else len(BODY)
-        wait_until(lambda which=(name, side), least=value + body: on_the_wire(edge)[which] > least, 8, f"{name} {side}")
+        wait_until(lambda which=(name, side), least=value + body: on_the_wire(edge)[which] > least, what=f"{name} {side}")
         assert edge.value(name, side=side) < value + body + 3000
 
 
@@ -214,7 +217,7 @@ def test_handshakes_that_fail(edge):
         peer.send(NO_HELLO)
         peer.file.read()
     edge.becomes(1, "pylon_tls_handshake_failures_total", reason="handshake")
-    with Peer(edge.ports["https"]) as peer:
+    with Peer(edge.ports["hasty"]) as peer:
         edge.becomes(1, "pylon_tls_handshake_failures_total", reason="timeout")
         assert peer.is_over()
     assert edge.value("pylon_rejected_total", reason="tls_handshake") == 1
@@ -231,7 +234,7 @@ def test_a_handshake_that_has_failed_is_not_one_that_took_too_long(edge):
 
 
 def test_a_connection_that_opens(start, site):
-    edge = start(Counted, {"https": site.tls("fine") | {"timeouts": {"handshake": "8s"}}}, routes=[])
+    edge = start(Counted, {"https": site.tls("fine") | {"timeouts": {"handshake": "60s"}}}, routes=[])
     with Peer(edge.ports["https"]):
         edge.becomes(1, "pylon_connections", protocol="opening")
     edge.becomes(0, "pylon_connections", protocol="opening")

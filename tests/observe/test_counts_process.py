@@ -17,7 +17,7 @@ from counts import Counted
 from fleet import Collector, forward, running
 from gated import Gated
 from peers import Peer
-from processes import free_port, wait_until
+from processes import PATIENCE, free_port, wait_until
 from site_files import Site
 
 ANSWER = {"name": "answer", "path": "/answer", "answer": {"body": "hello"}}
@@ -31,7 +31,7 @@ def edge(start):
 def ask(edge, times=1):
     with requests.Session() as session:
         for _ in range(times):
-            assert session.get(f"{edge.url}/answer", timeout=5).text == "hello"
+            assert session.get(f"{edge.url}/answer", timeout=PATIENCE).text == "hello"
 
 
 def test_the_process(edge):
@@ -43,7 +43,7 @@ def test_the_process(edge):
 
     def agrees(metric, actual, share):
         """Polled: a process that has just started changes from one look to the next."""
-        wait_until(lambda: abs(edge.value(metric) / actual() - 1) <= share, 8, f"{metric} is {actual()}")
+        wait_until(lambda: abs(edge.value(metric) / actual() - 1) <= share, what=f"{metric} is {actual()}")
 
     agrees("process_open_fds", lambda: len(list((proc / "fd").iterdir())), 0.1)
     agrees("process_threads", lambda: status("Threads"), 0)
@@ -53,7 +53,7 @@ def test_the_process(edge):
     agrees("process_start_time_seconds", lambda: time.time() - edge.value("pylon_uptime_seconds"), 1e-8)  # 18 seconds
     edge.grows("pylon_uptime_seconds")
     before = edge.value("process_cpu_seconds_total")
-    wait_until(lambda: ask(edge, 50) or edge.value("process_cpu_seconds_total") > before, 20, "it uses CPU")
+    wait_until(lambda: ask(edge, 50) or edge.value("process_cpu_seconds_total") > before, 60, "it uses CPU")
 
 
 def test_what_the_process_may_use(edge):
@@ -65,7 +65,7 @@ def test_what_the_process_may_use(edge):
 
 def test_the_version(edge):
     [sample] = edge.samples("pylon_build_info")
-    said = subprocess.run([edge.process.args[0], "version"], capture_output=True, text=True, timeout=10).stdout
+    said = subprocess.run([edge.process.args[0], "version"], capture_output=True, text=True, timeout=60).stdout
     assert sample.value == 1 and sample.labels["version"] in said
 
 
@@ -79,7 +79,7 @@ def test_reloads(edge):
 
     first, generation = state()
     since = edge.value("pylon_config_last_reload_success_timestamp_seconds")
-    assert abs(time.time() - since) < 60
+    assert abs(time.time() - since) < 300
     assert edge.reload()[0]
     # What has not changed is the same configuration; the file may have been seen to change, too.
     assert state() == (first, generation) and reloads("unchanged") >= 1 and reloads("changed") == 0
@@ -112,7 +112,7 @@ def test_a_stop_that_waits_is_draining(start):
 
 def test_out_of_service_and_back(edge):
     for drain in (True, False):
-        answer = requests.post(f"http://{edge.admin}/api/drain", json={"drain": drain}, timeout=5)
+        answer = requests.post(f"http://{edge.admin}/api/drain", json={"drain": drain}, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
         edge.becomes(int(drain), "pylon_draining")
 
@@ -146,20 +146,20 @@ def test_lines_of_the_access_log(start, tmp_path):
     before = edge.value("pylon_log_lines_total", channel="access")
     ask(edge, 20)
     edge.becomes(before + 20, "pylon_log_lines_total", channel="access")
-    wait_until(lambda: file.read_text().count('"/answer"') == 20, 5, "the lines are in the file")
+    wait_until(lambda: file.read_text().count('"/answer"') == 20, what="the lines are in the file")
     assert edge.value("pylon_log_dropped_total") == edge.value("pylon_log_write_errors_total") == 0
 
 
 def test_what_operators_do_is_in_the_audit_log(edge):
     before = edge.value("pylon_log_lines_total", channel="audit") or 0
-    requests.post(f"http://{edge.admin}/api/reload", headers={"Content-Type": "application/json"}, timeout=5)
-    wait_until(lambda: (edge.value("pylon_log_lines_total", channel="audit") or 0) > before, 5, "a line of audit")
+    requests.post(f"http://{edge.admin}/api/reload", headers={"Content-Type": "application/json"}, timeout=PATIENCE)
+    wait_until(lambda: (edge.value("pylon_log_lines_total", channel="audit") or 0) > before, what="a line of audit")
 
 
 def test_a_full_disk(start):
     edge = start(Counted, routes=[ANSWER], log={"access": {"to": "/dev/full"}})
     ask(edge, 3)
-    wait_until(lambda: edge.value("pylon_log_write_errors_total", channel="access"), 8, "errors are counted")
+    wait_until(lambda: edge.value("pylon_log_write_errors_total", channel="access"), what="errors are counted")
     ask(edge)
 
 
@@ -179,7 +179,7 @@ def test_a_reader_that_has_stopped(start, tmp_path):
                     assert peer.answer().status == 200
                 return edge.value("pylon_log_dropped_total", channel="access")
 
-            wait_until(dropped, 60, "lines are dropped")
+            wait_until(dropped, 240, "lines are dropped")
     finally:
         os.set_blocking(reader, False)
         while drained(reader):
@@ -202,7 +202,7 @@ def test_traces(start, alive):
         edge = start(Counted, routes=[ANSWER], tracing={"otlp": address, "sample": "100%"})
         ask(edge, 10)
         wanted, other = ("exported", "dropped") if alive else ("dropped", "exported")
-        wait_until(lambda: edge.value(f"pylon_traces_{wanted}_total"), 30, f"traces are {wanted}")
+        wait_until(lambda: edge.value(f"pylon_traces_{wanted}_total"), 60, f"traces are {wanted}")
         assert edge.value(f"pylon_traces_{other}_total") == 0
 
 

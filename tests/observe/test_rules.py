@@ -33,7 +33,7 @@ def played(request):
         yield {one["file"]: pool.submit(promtool, "test", "rules", one["file"]) for one in params}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("file", manual.TESTS, ids=lambda file: file.stem)
 def test_the_rules_do_as_their_tests_say(file, played):
     played[file].result()

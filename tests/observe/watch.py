@@ -1,4 +1,4 @@
-"""A real Prometheus with the project's rules, which scrapes every second."""
+"""A real Prometheus with the project's rules, which scrapes every two seconds."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class Prometheus(Program):
         pylons = {"job_name": "pylon", "static_configs": [{"targets": targets}]}
         config = directory / "prometheus.yml"
         settings = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
             "rule_files": [str(file) for file in manual.FILES],
             "scrape_configs": [pylons, own],
         }
@@ -38,7 +38,7 @@ class Prometheus(Program):
         super().__init__(arguments, directory, ready=answers(f"{self.url}/-/ready"))
 
     def get(self, path, **parameters):
-        answer = requests.get(f"{self.url}/api/v1/{path}", parameters, timeout=20).json()
+        answer = requests.get(f"{self.url}/api/v1/{path}", parameters, timeout=60).json()
         assert answer["status"] == "success", (path, parameters, answer)
         return answer["data"]
 
