@@ -10,15 +10,15 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import urllib.request
 
 import hpack
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from processes import BINARY, Program, answers, free_port, wait_until
+from processes import BINARY, PATIENCE, Program, answers, free_port, wait_until
 from upstreams import Upstream
 
-PATIENCE = 10
 IP_BIND_ADDRESS_NO_PORT = 24  # of Linux; Python has no name for it yet
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -69,12 +69,12 @@ class Edge(Program):
 
     def reload(self):
         """`pylon reload`: whether it took the configuration over, and what it said."""
-        done = subprocess.run([BINARY, "reload", "--admin", self.admin], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([BINARY, "reload", "--admin", self.admin], capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode == 0, done.stdout + done.stderr
 
     def rejected(self, reason):
         """`pylon_rejected_total` of a reason."""
-        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=PATIENCE) as answer:
             metrics = answer.read().decode()
         counts = re.findall(rf'^pylon_rejected_total\{{[^}}]*reason="{reason}"[^}}]*\}} (\d+)', metrics, re.M)
         return sum(map(int, counts))
@@ -213,6 +213,7 @@ class Load:
     def __init__(self, edge, threads=6):
         self.edge, self.count = edge, threads
         self.served, self.failed, self.over = [], [], threading.Event()
+        self.opened = []  # of each answer: when its connection was opened, and the body
 
     def __enter__(self):
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.count)]
@@ -230,9 +231,12 @@ class Load:
         target = "/name" if number % 2 else "/served"
         while not self.over.is_set():
             try:
+                opened = time.monotonic()
                 with Peer(self.edge.ports["http"]) as peer:
                     answer = peer.ask(target, *(["Connection: close"] if number % 3 else []))
-                    self.served.append((answer.status, answer.body.strip()))
+                    body = answer.body.strip()
+                    self.opened.append((opened, body))
+                    self.served.append((answer.status, body))
             except Exception as error:
                 self.failed.append(repr(error))
 
@@ -240,6 +244,12 @@ class Load:
         """Waits for more requests, as a look at what goes wrong just now."""
         count = len(self.served)
         wait_until(lambda: len(self.served) > count + 200, what="load")
+
+    def serves(self):
+        """What is answered on connections that are opened from now on."""
+        now = time.monotonic()
+        self.goes_on()
+        return {body for opened, body in list(self.opened) if opened > now}
 
 
 def request(target="/", *lines, method="GET", host="localhost"):
