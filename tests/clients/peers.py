@@ -169,11 +169,11 @@ class Peer:
 
 
 class Http2(Peer):
-    """A client of HTTP/2 without TLS, frame by frame."""
+    """A client of HTTP/2, frame by frame. `headers` are those of the last answer."""
 
-    def __init__(self, port):
-        super().__init__(port)
-        self.decoder = hpack.Decoder()
+    def __init__(self, port, **options):
+        super().__init__(port, **options)
+        self.decoder, self.headers = hpack.Decoder(), {}
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
 
     def ask(self, stream, target, *fields, method="GET", end=True):
@@ -197,7 +197,8 @@ class Http2(Peer):
         status, body = None, b""
         for frame in self.frames():
             if frame.stream_id == stream and isinstance(frame, HeadersFrame):
-                status = int(dict(self.decoder.decode(frame.data))[":status"])
+                self.headers = dict(self.decoder.decode(frame.data))
+                status = int(self.headers[":status"])
             elif frame.stream_id == stream and isinstance(frame, DataFrame):
                 body += frame.data
             elif frame.stream_id == stream and isinstance(frame, RstStreamFrame):
