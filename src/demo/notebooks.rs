@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, Query, State};
@@ -14,6 +15,7 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use ring::hmac;
 use serde_json::json;
+use tokio::net::TcpSocket;
 
 use super::provider::read_form;
 use super::site::{self, echo, escape, events, hex, not_found, page};
@@ -27,6 +29,10 @@ struct Manager {
     key: hmac::Key,
     /// The port of what runs in each session, by the name that its cookie is called after.
     ports: HashMap<&'static str, u16>,
+    /// Where what is slow to start will listen.
+    slow: Mutex<Option<TcpSocket>>,
+    /// Where nobody ever does.
+    _gone: TcpSocket,
 }
 
 /// Starts the session manager, what it starts, and the functions.
@@ -60,25 +66,30 @@ pub(super) async fn start(public: &Public) -> io::Result<StandIns> {
 
 async fn open(key: hmac::Key) -> io::Result<Vec<(&'static str, String)>> {
     let mut ports = HashMap::new();
-    for name in ["nb", "files", "gone"] {
+    for name in ["nb", "files"] {
         let listener = site::bind(0).await?;
         ports.insert(name, listener.local_addr()?.port());
-        // Of the last one only the port is taken: nothing ever answers there.
-        if name != "gone" {
-            site::serve(listener, session(name));
-        }
+        site::serve(listener, session(name));
     }
-    // A port that is free now, and taken when the program is there at last.
-    ports.insert("slow", site::bind(0).await?.local_addr()?.port());
+    let (slow, gone) = (closed()?, closed()?);
+    ports.insert("slow", slow.local_addr()?.port());
+    ports.insert("gone", gone.local_addr()?.port());
     let manager = site::bind(0).await?;
     let functions = site::bind(0).await?;
     let variables = vec![
         ("SESSMGR_PORT", manager.local_addr()?.port().to_string()),
         ("APIMGR_PORT", functions.local_addr()?.port().to_string()),
     ];
-    site::serve(manager, router(Manager { key, ports }));
+    site::serve(manager, router(Manager { key, ports, slow: Mutex::new(Some(slow)), _gone: gone }));
     site::serve(functions, api());
     Ok(variables)
+}
+
+/// A port that nobody else can take, and that is closed as long as its socket does not listen.
+fn closed() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok(socket)
 }
 
 fn tour(public: &str) -> String {
@@ -181,14 +192,14 @@ async fn sign_out(State(manager): State<Arc<Manager>>) -> Response {
 
 /// Starts what takes its time, unless it is there, and sends the browser to it at once.
 async fn start_slow(State(manager): State<Arc<Manager>>) -> Response {
-    let port = manager.ports.get("slow").copied().unwrap_or_default();
-    tokio::spawn(async move {
-        tokio::time::sleep(SLOW).await;
-        // Whoever takes the port meanwhile keeps it: then it never opens.
-        if let Ok(listener) = tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
-            site::serve(listener, session("slow"));
-        }
-    });
+    if let Some(socket) = manager.slow.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        tokio::spawn(async move {
+            tokio::time::sleep(SLOW).await;
+            if let Ok(listener) = socket.listen(128) {
+                site::serve(listener, session("slow"));
+            }
+        });
+    }
     site::redirect(StatusCode::FOUND, "/jci_slow/")
 }
 

@@ -51,7 +51,7 @@ class Browser(requests.Session):
         headers = {"Origin": self.origin, "Referer": f"{self.base}lab"} | options.pop("headers", {})
         if "_xsrf" in self.cookies:
             headers["X-XSRFToken"] = self.cookies["_xsrf"]
-        return super().request(method, url, headers=headers, timeout=30, **options)
+        return super().request(method, url, headers=headers, timeout=120, **options)
 
     def json(self, method, url, **options):
         answer = self.request(method, url, **options)
@@ -63,7 +63,7 @@ class Browser(requests.Session):
         url = urljoin(self.base, path).replace("http", "ws", 1)
         headers = {"Cookie": cookies}
         return connect(
-            url, origin=origin or self.origin, additional_headers=headers, max_size=None, open_timeout=30, **options
+            url, origin=origin or self.origin, additional_headers=headers, max_size=None, open_timeout=120, **options
         )
 
 
@@ -92,7 +92,7 @@ def echoes(browser, name, below=""):
         socket.send(json.dumps(["stdin", "echo $((6*7))-ok\r"]))
         shown = ""
         while "42-ok" not in shown:
-            kind, *content = json.loads(socket.recv(timeout=20))
+            kind, *content = json.loads(socket.recv(timeout=120))
             shown += content[0] if kind == "stdout" else ""
 
 
@@ -113,7 +113,7 @@ def execute(socket, code):
     socket.send(pack(sent) if socket.subprotocol else json.dumps(sent))
     results = []
     while True:
-        message = socket.recv(timeout=60)
+        message = socket.recv(timeout=120)
         message = unpack(message) if socket.subprotocol else json.loads(message)
         if message["parent_header"].get("msg_id") != sent["header"]["msg_id"]:
             continue

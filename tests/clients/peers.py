@@ -10,15 +10,15 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import urllib.request
 
 import hpack
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from processes import BINARY, Program, answers, free_port, wait_until
+from processes import BINARY, PATIENCE, Program, answers, free_port, wait_until
 from upstreams import Upstream
 
-PATIENCE = 30
 IP_BIND_ADDRESS_NO_PORT = 24  # of Linux; Python has no name for it yet
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -69,12 +69,12 @@ class Edge(Program):
 
     def reload(self):
         """`pylon reload`: whether it took the configuration over, and what it said."""
-        done = subprocess.run([BINARY, "reload", "--admin", self.admin], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([BINARY, "reload", "--admin", self.admin], capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode == 0, done.stdout + done.stderr
 
     def rejected(self, reason):
         """`pylon_rejected_total` of a reason."""
-        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=PATIENCE) as answer:
             metrics = answer.read().decode()
         counts = re.findall(rf'^pylon_rejected_total\{{[^}}]*reason="{reason}"[^}}]*\}} (\d+)', metrics, re.M)
         return sum(map(int, counts))
@@ -169,11 +169,11 @@ class Peer:
 
 
 class Http2(Peer):
-    """A client of HTTP/2 without TLS, frame by frame."""
+    """A client of HTTP/2, frame by frame. `headers` are those of the last answer."""
 
-    def __init__(self, port):
-        super().__init__(port)
-        self.decoder = hpack.Decoder()
+    def __init__(self, port, **options):
+        super().__init__(port, **options)
+        self.decoder, self.headers = hpack.Decoder(), {}
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
 
     def ask(self, stream, target, *fields, method="GET", end=True):
@@ -197,7 +197,8 @@ class Http2(Peer):
         status, body = None, b""
         for frame in self.frames():
             if frame.stream_id == stream and isinstance(frame, HeadersFrame):
-                status = int(dict(self.decoder.decode(frame.data))[":status"])
+                self.headers = dict(self.decoder.decode(frame.data))
+                status = int(self.headers[":status"])
             elif frame.stream_id == stream and isinstance(frame, DataFrame):
                 body += frame.data
             elif frame.stream_id == stream and isinstance(frame, RstStreamFrame):
@@ -213,6 +214,7 @@ class Load:
     def __init__(self, edge, threads=6):
         self.edge, self.count = edge, threads
         self.served, self.failed, self.over = [], [], threading.Event()
+        self.opened = []  # of each answer: when its connection was opened, and the body
 
     def __enter__(self):
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.count)]
@@ -230,9 +232,12 @@ class Load:
         target = "/name" if number % 2 else "/served"
         while not self.over.is_set():
             try:
+                opened = time.monotonic()
                 with Peer(self.edge.ports["http"]) as peer:
                     answer = peer.ask(target, *(["Connection: close"] if number % 3 else []))
-                    self.served.append((answer.status, answer.body.strip()))
+                    body = answer.body.strip()
+                    self.opened.append((opened, body))
+                    self.served.append((answer.status, body))
             except Exception as error:
                 self.failed.append(repr(error))
 
@@ -240,6 +245,12 @@ class Load:
         """Waits for more requests, as a look at what goes wrong just now."""
         count = len(self.served)
         wait_until(lambda: len(self.served) > count + 200, what="load")
+
+    def serves(self):
+        """What is answered on connections that are opened from now on."""
+        now = time.monotonic()
+        self.goes_on()
+        return {body for opened, body in list(self.opened) if opened > now}
 
 
 def request(target="/", *lines, method="GET", host="localhost"):

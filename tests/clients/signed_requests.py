@@ -252,7 +252,7 @@ class Site(Program):
         return f"{NAME}:{self.tls if scheme == 'https' else self.plain}"
 
     def dial(self, scheme):
-        return socket.create_connection(("127.0.0.1", self.tls if scheme == "https" else self.plain), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.tls if scheme == "https" else self.plain), timeout=60)
 
     def connect(self, scheme, context, name=NAME):
         """A connection over HTTP/1.1."""
@@ -270,7 +270,7 @@ class Web:
         port = self.host.rpartition(":")[2]
         http2 = self.version == "HTTP/2"
         self.client = httpx.Client(
-            base_url=f"{self.scheme}://127.0.0.1:{port}", verify=context, http1=not http2, http2=http2, timeout=10
+            base_url=f"{self.scheme}://127.0.0.1:{port}", verify=context, http1=not http2, http2=http2, timeout=60
         )
 
     def __enter__(self):
@@ -314,8 +314,8 @@ class Steps(Upstream):
                     piece, reader.data = piece[:size], piece[size:]
                     size -= len(piece)
                     self.came.put(piece)
-            connection.sendall(self.go.get(timeout=30))
-            while piece := self.go.get(timeout=30):
+            connection.sendall(self.go.get(timeout=60))
+            while piece := self.go.get(timeout=60):
                 connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
             connection.sendall(b"0\r\n\r\n")
 

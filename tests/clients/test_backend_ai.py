@@ -17,6 +17,7 @@ from websockets import InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
+from peers import Http2
 from processes import BINARY, wait_until
 from signed_requests import CONFIG, NAME, NEW, OLD, Manager, Signer, Silent, Site, Steps, Web
 from signed_requests import ALTERED, for_mail, now, of_another_day, refuse_unsigned, write_certificate
@@ -225,6 +226,14 @@ def test_bodies_up_to_the_limit_pass(web, manager, chunked):
 
     target, answer = send(LIMIT)
     assert_verified(answer, target, LIMIT)
+    if web.version == "HTTP/2" and not chunked:
+        # By hand: the client above sends the whole of a body before it looks for an answer, which Pylon does not wait for.
+        with Http2(web.site.tls, context=web.context, name=NAME) as peer:
+            peer.ask(1, f"{target}+1", ("content-length", str(LIMIT + 1)), method="POST", end=False)
+            assert peer.answered(1)[0] == 413
+            assert peer.headers["strict-transport-security"] == "max-age=31536000; includeSubdomains"
+        assert not manager.of(manager.begun, f"{target}+1")
+        return
     target, answer = send(LIMIT + 1)
     assert answer.status_code == 413
     assert_hsts(web, answer)
@@ -262,7 +271,7 @@ def test_bodies_arrive_piece_by_piece(stepwise):
             yield piece
             got = b""
             while len(got) < len(piece):
-                got += steps.came.get(timeout=10)
+                got += steps.came.get(timeout=60)
             assert got == piece
         steps.go.put(CHUNKED)
         steps.go.put(b"")
@@ -285,17 +294,17 @@ def test_terminals_echo_and_outlast_silence(sites, context, client):
 
         def open_socket(target):
             options = {"sock": site.dial(scheme)} | ({"ssl": for_websockets(context)} if scheme == "https" else {})
-            return connect(url + target, additional_headers=headers, open_timeout=10, **options)
+            return connect(url + target, additional_headers=headers, open_timeout=60, **options)
 
         with open_socket(target) as socket:
-            assert socket.recv(timeout=10) == "prompt $ "
+            assert socket.recv(timeout=60) == "prompt $ "
             for message in ["ls", bytes(range(256)), "x" * 100_000]:
                 socket.send(message)
-                assert socket.recv(timeout=10) == message
+                assert socket.recv(timeout=60) == message
             with pytest.raises(TimeoutError):
                 socket.recv(timeout=1.6)
             socket.send("still there")
-            assert socket.recv(timeout=10) == "still there"
+            assert socket.recv(timeout=60) == "still there"
         with pytest.raises(InvalidStatus, match="401"):
             open_socket("/v4/stream/session/y/pty")
         server.shutdown()
@@ -316,14 +325,14 @@ def test_the_times_of_the_routes():
 
 
 def test_silent_managers_are_cut_off(open_web, sites):
-    text = CONFIG.read_text().replace("600s", "3s").replace("60s", "1s")
+    text = CONFIG.read_text().replace("600s", "6s").replace("60s", "1s")
 
-    def ask(method, target, seconds):
+    def ask(method, target, least, most):
         web, begun = open_web(running), time.monotonic()  # httpx lets streams of one connection wait
         answer = web.send(method, target)
-        return answer.status_code, seconds - 0.1 < time.monotonic() - begun < seconds + 1.5
+        return answer.status_code, least < time.monotonic() - begun < most
 
     with Silent() as upstream, concurrent.futures.ThreadPoolExecutor() as pool:
         running = sites(upstream.url, text)
-        cases = [(method, *case) for method in ["GET", "POST"] for case in [("/v4/stream/x", 1), ("/v4/x", 3)]]
+        cases = [(method, *case) for method in ["GET", "POST"] for case in [("/v4/stream/x", 0.9, 5.9), ("/v4/x", 5.9, 60)]]
         assert list(pool.map(lambda case: ask(*case), cases)) == [(504, True)] * 4

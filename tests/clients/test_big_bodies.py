@@ -126,7 +126,7 @@ def test_a_slow_reader_slows_the_upstream(pylon, block, media_type):
             check = Repeats(block)
             check.add(answer.read(10 * MIB))
             held = Held(upstream)
-            wait_until(held, 20, "the upstream is held back")
+            wait_until(held, what="the upstream is held back")
             assert upstream.sent < 64 * MIB
             check.add(answer.read(10 * MIB))
         assert check.right

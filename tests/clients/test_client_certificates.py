@@ -219,7 +219,7 @@ def test_what_a_client_tells_is_replaced(edge, clients, good, mode):
 def test_over_http2_too(edge, clients, good, shows):
     context = clients.context(good if shows else None, protocols=["h2", "http/1.1"])
     forged = [tuple(line.split(": ", 1)) for line in FORGED]
-    with httpx.Client(verify=context, http2=True, timeout=10) as web:
+    with httpx.Client(verify=context, http2=True, timeout=60) as web:
         answer = web.get(f"https://localhost:{edge.ports['optional']}/x", headers=forged)
     assert answer.http_version == "HTTP/2"
     assert told(answer.json()) == (says(good) if shows else {})

@@ -52,10 +52,10 @@ class Site(Upstream):
     def events(self, connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for at in range(3):
-            assert self.next.acquire(timeout=20)
+            assert self.next.acquire(timeout=60)
             event = b"data: %d\n\n" % at
             connection.sendall(b"%x\r\n%s\r\n" % (len(event), event))
-        assert self.next.acquire(timeout=20)
+        assert self.next.acquire(timeout=60)
         connection.sendall(b"0\r\n\r\n")
 
 
@@ -81,7 +81,7 @@ def ask(front):
     """Status, headers and the body as it came."""
 
     def ask(path, accept=None, method="GET", **fields):
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(front.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(front.url).netloc, timeout=60)
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in ({"accept-encoding": accept} if accept else {}).items():
             connection.putheader(name, value)
@@ -100,7 +100,7 @@ def ask(front):
 @pytest.mark.parametrize("coding", CODINGS)
 def test_curl_reads_what_it_asked_for(front, tmp_path, version, coding):
     asked = ["-H", f"Accept-Encoding: {coding}", "--compressed", "-D", tmp_path / "head"]
-    command = ["curl", "-q", "-sS", "--max-time", "20", version, *asked, f"{front.url}/page"]
+    command = ["curl", "-q", "-sS", "--max-time", "60", version, *asked, f"{front.url}/page"]
     body = subprocess.run(command, check=True, capture_output=True).stdout
     assert body == PAGE
     head = (tmp_path / "head").read_text().lower()
@@ -172,7 +172,7 @@ def test_what_was_changed_before_is_compressed(ask):
 @pytest.mark.parametrize("coding", CODINGS)
 def test_each_event_arrives_before_the_next(front, site, coding):
     asked = ["-H", f"Accept-Encoding: {coding}", "--compressed", f"{front.url}/events"]
-    command = ["curl", "-q", "-sSN", "--max-time", "20", *asked]
+    command = ["curl", "-q", "-sSN", "--max-time", "60", *asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         for at in range(3):
             site.next.release()

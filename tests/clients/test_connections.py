@@ -18,7 +18,6 @@ from peers import Answer, Edge, Http2, Peer, Teller
 from processes import wait_until
 from upstreams import Upstream, read_head
 
-SOON = 3.0
 KIB = 1024
 BODY = 32 * KIB  # the limit of /body
 
@@ -108,7 +107,7 @@ def edge(start, rough, echo):
     with Teller() as teller:
         yield start(
             Edge,
-            {"http": {}, "hasty": {"timeouts": {"keep_alive": "400ms", "header": "400ms"}}},
+            {"http": {}, "hasty": {"timeouts": {"keep_alive": "3s", "header": "3s"}}},
             upstreams={
                 "teller": {"endpoints": [teller.url]},
                 "rough": {"endpoints": [rough.url], "ejection": {"enabled": False}},
@@ -135,7 +134,7 @@ def test_an_idle_connection_is_closed(edge):
             begin = time.monotonic()
             assert peer.ask("/").status == 200
         assert peer.is_over()
-        assert 0.3 < time.monotonic() - begin < SOON
+        assert time.monotonic() - begin > 2.9
 
 
 def test_a_header_section_has_its_time(edge):
@@ -147,7 +146,7 @@ def test_a_header_section_has_its_time(edge):
             peer.send(b"GET / HTTP/1.1\r\nHost: loc")
             assert peer.answer().status == 408
             assert peer.is_over()
-            assert 0.3 < time.monotonic() - begin < SOON
+            assert time.monotonic() - begin > 2.9
 
 
 def test_a_body_that_stops_is_given_up(edge, peer):
@@ -319,10 +318,10 @@ def test_no_http_in_the_stream_of_a_websocket_that_breaks_off(edge):
 
 
 def test_a_websocket_may_be_silent(edge):
-    with connect(f"ws://{edge.authority('http')}/ws/x", open_timeout=10, ping_interval=None) as websocket:
+    with connect(f"ws://{edge.authority('http')}/ws/x", open_timeout=60, ping_interval=None) as websocket:
         websocket.send("before")
-        assert websocket.recv(timeout=5) == "before"
+        assert websocket.recv(timeout=60) == "before"
         with pytest.raises(TimeoutError):
             websocket.recv(timeout=3)  # the silence: three times what the route gives a body
         websocket.send("after")
-        assert websocket.recv(timeout=5) == "after"
+        assert websocket.recv(timeout=60) == "after"

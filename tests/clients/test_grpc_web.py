@@ -97,9 +97,9 @@ def test_a_call_that_fails_at_once(call):
 
 
 def test_metadata_passes(call):
-    found, trailers, answer = call("tell", b"", word="a", **{"grpc-timeout": "9S", "word-bin": "AP8="})
+    found, trailers, answer = call("tell", b"", word="a", **{"grpc-timeout": "90S", "word-bin": "AP8="})
     got, remaining = json.loads(found[0])
-    assert (got["word"], got["word-bin"]) == ("a", "00ff") and 0 < remaining <= 9
+    assert (got["word"], got["word-bin"]) == ("a", "00ff") and 0 < remaining <= 90
     assert "x-grpc-web" not in got
     assert (answer.headers["first"], trailers["last"], trailers["grpc-status"]) == ("1", "2", "0")
 

@@ -13,7 +13,7 @@ NAMES = ["plain.txt", "with space.txt", "50% of it", "a%20b", "grüße-日本.tx
 @pytest.fixture(scope="module")
 def client(demo):
     # The client adds `/webhdfs/v1` itself.
-    return hdfs.InsecureClient(f"{demo.url}/webhdfs", user="someone", timeout=20)
+    return hdfs.InsecureClient(f"{demo.url}/webhdfs", user="someone", timeout=60)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_link_from_a_page_is_followed(browser):
     # A plain link has no token against forgery: the server compares the Referer with the Host.
     browser.json("PUT", "api/contents/note.txt", json={"type": "file", "format": "text", "content": "noted"})
     referer = {"Referer": f"{browser.base}lab"}
-    answer = requests.get(f"{browser.base}files/note.txt", cookies=browser.cookies, headers=referer, timeout=30)
+    answer = requests.get(f"{browser.base}files/note.txt", cookies=browser.cookies, headers=referer, timeout=60)
     assert (answer.status_code, answer.text) == (200, "noted")
 
 
@@ -125,5 +125,5 @@ def test_another_sites_page_gets_nothing(browser, kernel):
         browser.socket(f"api/kernels/{kernel}/channels", origin="http://evil.test"),
     ):
         pass
-    answer = requests.post(f"{browser.base}api/kernels", cookies=browser.cookies, headers=foreign, json={}, timeout=30)
+    answer = requests.post(f"{browser.base}api/kernels", cookies=browser.cookies, headers=foreign, json={}, timeout=60)
     assert answer.status_code in (403, 404), answer.text

@@ -82,7 +82,7 @@ def haproxy(start, edge, tmp_path_factory):
     if not HAPROXY:
         pytest.skip("haproxy is not installed")
     file = tmp_path_factory.mktemp("haproxy") / "haproxy.cfg"
-    server = "server pylon {} check inter 50ms fall 1 on-marked-down shutdown-sessions {}"
+    server = "server pylon {} check inter 250ms fall 4 on-marked-down shutdown-sessions {}"
     plain, tls, check = edge.authority("required"), edge.authority("tls"), "option httpchk GET /healthz"
     faces = [
         ("v1", server.format(plain, "send-proxy"), check),
@@ -90,7 +90,7 @@ def haproxy(start, edge, tmp_path_factory):
         ("tls", server.format(tls, "send-proxy-v2 proxy-v2-options unique-id,crc32c"), "unique-id-format %[uuid]"),
     ]
     ports = {name: free_port() for name, *_ in faces}
-    times = "\n  ".join(f"timeout {what} 30s" for what in ["connect", "client", "server"])
+    times = "\n  ".join(f"timeout {what} 60s" for what in ["connect", "client", "server", "check"])
     text = f"global\n  maxconn 100\ndefaults\n  mode tcp\n  {times}\n"
     for name, *lines in faces:
         text += "\n  ".join([f"listen {name}", f"bind 127.0.0.1:{ports[name]}", *lines]) + "\n"

@@ -25,7 +25,7 @@ ARGUMENTS = [
     "--proxy-server=direct://",
 ]
 DESKTOP, PHONE = (1280, 900), (360, 780)
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class browser:  # noqa: N801
@@ -41,6 +41,7 @@ class browser:  # noqa: N801
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(programs[1]))
+        self.driver.set_script_timeout(SECONDS)
 
     def close(self):
         self.driver.quit()
@@ -132,6 +133,10 @@ class Console:
 
     def focused(self, property="id"):
         return self.run("return document.activeElement?.[arguments[0]] ?? ''", property)
+
+    def until_focused(self, wanted, property="id"):
+        """Waits until the focus is there."""
+        self.until(lambda: self.focused(property) == wanted, f"the focus is on {wanted}")
 
     def tab_to(self, identity, limit=400):
         """Goes to an element as the keyboard does."""

@@ -34,14 +34,14 @@ class Edge(Program):
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         url = f"{self.admin}/api/{path}"
         if body is None:
-            answer = requests.get(url, headers=headers, timeout=20)
+            answer = requests.get(url, headers=headers, timeout=60)
         else:
-            answer = requests.post(url, json=body, headers=headers, timeout=20)
+            answer = requests.post(url, json=body, headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def get(self, path, **options):
-        return requests.get(self.url + path, timeout=20, **options)
+        return requests.get(self.url + path, timeout=60, **options)
 
 
 def forwarding(servers, **pool):

@@ -98,7 +98,7 @@ class Between(Web):
 
     def answer(self, request):
         self.asked.append(request.path.partition("?")[0])
-        connection = http.client.HTTPConnection(self.there, timeout=20)
+        connection = http.client.HTTPConnection(self.there, timeout=60)
         with contextlib.closing(connection):
             names = ("Content-Type", "Authorization")
             headers = {name: request.headers[name] for name in names if request.headers[name]}

@@ -25,14 +25,14 @@ def explained(console, url, *, method=None, headers=None):
         console.keys(Keys.CONTROL, "a")
         console.keys(method)
     console.keys(Keys.TAB)
-    assert console.focused() == "explain-url"
+    console.until_focused("explain-url")
     console.keys(Keys.CONTROL, "a")
     console.keys(url)
     if headers:
         console.keys(Keys.TAB)
         console.keys(headers)
         console.keys(Keys.TAB, Keys.TAB)
-        assert console.focused("textContent") == "Explain"
+        console.until_focused("Explain", "textContent")
     console.keys(Keys.ENTER)
     return console.until_text("#explain-summary", "^(Route|No route)")
 
@@ -99,4 +99,4 @@ def test_a_record_leads_to_its_explanation(console, edge, servers):
     console.until_text("#detail-title", "200 GET .*/users/9/a")
     console.one("#detail-body button").click()
     console.until_text("#explain-summary", "Route users: forwarded to .*/people/9/a")
-    assert console.focused() == "explain-url"
+    console.until_focused("explain-url")

@@ -11,18 +11,18 @@ def test_pylon_ends_and_comes_back(console, tmp_path):
     try:
         console.open(pylon.admin)
         before = pylon.api("status")["pid"]
-        assert f"process {before}" in console.text("#instance")
+        console.until_text("#instance", f"process {before}")
     finally:
         pylon.stop()
     told = console.until_text("#trouble-text", "cannot be reached")
     assert "What is shown is from" in told
-    assert not console.one("#drain").is_enabled()
+    console.until(lambda: not console.one("#drain").is_enabled(), "nothing can be pressed")
     again = Edge(tmp_path, {}, ports=pylon.ports)
     try:
         after = again.api("status")["pid"]
         console.until_text("#instance", f"process {after}")
         console.until(lambda: not console.one("#trouble").is_displayed(), "the trouble is over")
-        assert console.one("#drain").is_enabled()
+        console.until(lambda: console.one("#drain").is_enabled(), "the page is live")
     finally:
         again.stop()
 
@@ -51,13 +51,13 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_sent(console, edge):
     pylon = edge(token=TOKEN)
     console.open(pylon.admin, ready=False)
     console.until(lambda: console.one("#token").is_displayed(), "the question for the token")
-    assert console.focused() == "token-field"
+    console.until_focused("token-field")
     assert console.one("#token-field").get_attribute("type") == "password"
     console.keys("wrong-token\n")
     console.until_text("#token-error", "not accepted")
     console.keys(TOKEN + "\n")
     console.until(lambda: console.text("#tile-in-flight").isdigit(), "the numbers")
-    assert not console.one("#token").is_displayed()
+    console.until(lambda: not console.one("#token").is_displayed(), "the question is gone")
     assert TOKEN not in console.run("return document.documentElement.outerHTML")
     assert console.run("return [Object.values(sessionStorage), Object.values(localStorage), document.cookie]") == [
         [TOKEN],
@@ -72,13 +72,15 @@ def test_a_token_that_ends_while_the_page_is_open_is_asked_for_again(console, ed
     between = keep(Between(edge(token=TOKEN).authority))
     console.open(between.url, ready=False)
     console.until(lambda: console.one("#token").is_displayed(), "the question for the token")
+    console.until_focused("token-field")
     console.keys(TOKEN + "\n")
     console.until(lambda: console.text("#tile-in-flight").isdigit(), "the numbers")
     between.change = lambda path, status, body: (401, b'{"error": "no"}')
     console.until(lambda: console.one("#token").is_displayed(), "the question for another token")
+    console.until_focused("token-field")
     console.until_text("#token-error", "not accepted")
     asked = between.count("/api/status")
     between.change = lambda path, status, body: (status, body)
     console.keys(TOKEN + "\n")
     console.until(lambda: not console.one("#trouble").is_displayed(), "the trouble is over")
-    assert between.count("/api/status") > asked
+    console.until(lambda: between.count("/api/status") > asked, "it asks again")

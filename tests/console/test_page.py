@@ -27,7 +27,7 @@ def test_the_page_renders_without_complaint(console, edge, servers):
 
 
 def test_the_policy_allows_the_two_blocks_of_the_page_alone(edge):
-    page = requests.get(edge().admin, timeout=20)
+    page = requests.get(edge().admin, timeout=60)
     allowed = directives(page.headers["Content-Security-Policy"])
     for tag, directive in EMBEDDED.items():
         [block] = re.findall(rf"<{tag}>(.*?)</{tag}>", page.text, re.DOTALL)
@@ -54,7 +54,7 @@ def test_numbers_follow_the_traffic_without_a_reload(console, edge, servers):
         assert pylon.get("/x").status_code == 200
     console.until(lambda: console.row("#routes-table", "site")["Total"] == "25", "25 requests")
     console.until_text("#tile-rate", "[1-9]")
-    assert console.row("#routes-table", "site")["p95"].endswith("ms")
+    console.until(lambda: re.search(r"\d m?s$", console.row("#routes-table", "site")["p95"]), "how long they took")
     assert console.run("return mark.isConnected && mark.marked"), "the row was updated, not built anew"
 
 

@@ -44,7 +44,7 @@ class Gate(Edge):
 
     def get(self, target, headers=(), **options):
         """A request of a program, on a connection of its own."""
-        return httpx.get(self.url + target, headers=headers, timeout=20, **options)
+        return httpx.get(self.url + target, headers=headers, timeout=60, **options)
 
 
 def told(answer):
@@ -72,7 +72,7 @@ class Provider(Program):
         return self.ask("change", wanted)
 
     def ask(self, what, wanted):
-        answer = httpx.post(f"http://127.0.0.1:{self.port}/test/{what}", json=wanted, timeout=20)
+        answer = httpx.post(f"http://127.0.0.1:{self.port}/test/{what}", json=wanted, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -83,7 +83,7 @@ class Browser(httpx.Client):
     PAGE = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
     def __init__(self, **options):
-        super().__init__(headers=self.PAGE, timeout=20, **options)
+        super().__init__(headers=self.PAGE, timeout=60, **options)
 
     def to(self, url, user="ann", password="correct horse"):
         """The page that a browser ends at, after all redirects and the form of the provider."""

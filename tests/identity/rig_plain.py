@@ -62,11 +62,11 @@ class Gated:
 
     def soon(self, target, *lines, passes=True):
         """Waits until a request passes, or does not any more."""
-        wait_until(lambda: self.passes(target, *lines) == passes, 20, f"{target} passes: {passes}")
+        wait_until(lambda: self.passes(target, *lines) == passes, what=f"{target} passes: {passes}")
 
     def counted(self, step, result):
         """`pylon_auth_requests_total` of a step."""
-        with urllib.request.urlopen(f"http://{self.edge.admin}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.edge.admin}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         [count] = [
             line.rpartition(" ")[2]

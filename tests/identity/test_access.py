@@ -70,7 +70,7 @@ def test_what_is_asked_is_explained_without_secrets(tmp_path):
     with Gated(tmp_path, {"/in/**": route, "/open/**": {}}) as gated:
         def ask(path):
             url = urllib.parse.quote(f"http://site{path}")
-            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/explain?url={url}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/explain?url={url}", timeout=60) as answer:
                 return answer.read().decode()
 
         done = subprocess.run(
@@ -113,7 +113,7 @@ def test_secrets_of_services_are_in_no_log(tmp_path):
             assert gated.ask(target, "Authorization: Bearer x.y.z").status == 503
 
         def recorded():
-            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/requests", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{gated.edge.admin}/api/requests", timeout=60) as answer:
                 return answer.read().decode()
 
         wait_until(lambda: "http://127.0.0.1:9/check?token=***" in recorded(), what="it is recorded")

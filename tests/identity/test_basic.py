@@ -1,5 +1,6 @@
 """`auth: { basic: … }` with files that `htpasswd` of Apache makes."""
 
+import itertools
 import os
 import subprocess
 import threading
@@ -92,18 +93,18 @@ def test_the_file_is_taken_over_without_a_reload(gated, folder):
     os.replace(folder / "other", users)
     gated.soon("/in/x", basic("dan", "x"))
     (folder / "groups").write_text("staff: ann bob\n")
-    wait_until(lambda: gated.ask("/admin/x", basic("ann", "secret")).status == 403, 20, "ann is no admin any more")
+    wait_until(lambda: gated.ask("/admin/x", basic("ann", "secret")).status == 403, what="ann is no admin any more")
 
 
 def test_a_broken_file_changes_nothing_and_is_logged(gated, folder):
     users = folder / "users"
     good = users.read_bytes()
     htpasswd(users, "-bs", ["erin", "x"])  # SHA-1
-    wait_until(lambda: "the hash of `erin` is SHA-1" in gated.edge.text(), 20, "the line is named in the log")
+    wait_until(lambda: "the hash of `erin` is SHA-1" in gated.edge.text(), what="the line is named in the log")
     assert gated.passes("/in/x", basic("ann", "secret"))
     assert not gated.passes("/in/x", basic("erin", "x"))
     users.unlink()
-    wait_until(lambda: "does not exist" in gated.edge.text(), 20, "the log says that it is gone")
+    wait_until(lambda: "does not exist" in gated.edge.text(), what="the log says that it is gone")
     assert gated.passes("/in/x", basic("ann", "secret"))
     users.write_bytes(good)
     add(users, "erin", "y")
@@ -112,24 +113,28 @@ def test_a_broken_file_changes_nothing_and_is_logged(gated, folder):
 
 def test_wrong_passwords_hold_nobody_up(gated):
     assert gated.passes("/slow/x", basic("ann", "secret")), "it is remembered from now on"
-    answers, lock = [], threading.Lock()
+    answers, over = [], threading.Event()
 
     def guess(number):
-        status = gated.ask("/slow/x", basic("ann", f"wrong {number}")).status
-        with lock:
-            answers.append(status)
+        for turn in itertools.count():
+            answers.append(gated.ask("/slow/x", basic("ann", f"wrong {number} {turn}")).status)
+            if over.is_set():
+                return
 
     threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
     for thread in threads:
         thread.start()
+    wait_until(lambda: 401 in answers, what="guesses are looked at")
+    before = answers.count(401)
     for _ in range(20):
         assert gated.passes("/open/x")
         assert gated.passes("/slow/x", basic("ann", "secret"))
-    waiting = 20 - len(answers)
+    during = answers.count(401) - before
+    over.set()
     for thread in threads:
         thread.join()
-    assert waiting > 5, "guesses were over before others had their answers"
-    assert set(answers) <= {401, 503} and 401 in answers, answers
+    assert during < 20, "each waited until a guess was looked at"
+    assert set(answers) <= {401, 503}, answers
 
 
 def test_files_that_are_not_good_are_refused_when_they_are_loaded(tmp_path):

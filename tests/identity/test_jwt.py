@@ -43,7 +43,7 @@ def gate(start, issuer):
         "/open/**": {},
     }
     gate = start(Gate, routes)
-    wait_until(lambda: gate.get("/", bearer(issuer.token("ec"))).status_code == 200, 20, "the keys are there")
+    wait_until(lambda: gate.get("/", bearer(issuer.token("ec"))).status_code == 200, what="the keys are there")
     return gate
 
 
@@ -82,7 +82,7 @@ def wrong_tokens(issuer):
     confused.keys["rsa"] = jwk.JWK(kty="oct", kid="rsa", k=base64.urlsafe_b64encode(public).decode().rstrip("="))
     return {
         "expired": issuer.token("ec", exp=now - 60),
-        "not yet": issuer.token("ec", nbf=now + 60),
+        "not yet": issuer.token("ec", nbf=now + 250, exp=now + 300),
         "for ever": issuer.token("ec", exp=None),
         "text as time": issuer.token("ec", exp=str(now + 60)),
         "text as begin": issuer.token("ec", nbf=str(now - 60)),
@@ -171,10 +171,10 @@ def test_keys_change_and_an_issuer_may_be_away(start):
         assert gate.get("/", old).status_code == 503
         assert gate.get("/").status_code == 401
         issuer.come()
-        wait_until(lambda: gate.get("/", old).status_code == 200, 30, "the issuer is back")
+        wait_until(lambda: gate.get("/", old).status_code == 200, what="the issuer is back")
         assert gate.get("/", new).status_code == 401
         issuer.shown = ["new"]
-        wait_until(lambda: gate.get("/", new).status_code == 200, 30, "the new key is known")
+        wait_until(lambda: gate.get("/", new).status_code == 200, what="the new key is known")
         assert gate.get("/", old).status_code == 401
         issuer.leave()
         for _ in range(3):
@@ -187,7 +187,7 @@ def test_strangers_cause_few_questions(start):
         issuer.key("known")
         issuer.key("stranger", shown=False)
         gate = start(Gate, {"/**": {"auth": step(issuer)}})
-        wait_until(lambda: gate.get("/", bearer(issuer.token("known"))).status_code == 200, 20, "the keys are there")
+        wait_until(lambda: gate.get("/", bearer(issuer.token("known"))).status_code == 200, what="the keys are there")
         before, begin = issuer.asked, time.monotonic()
         for _ in range(100):
             assert gate.get("/", bearer(issuer.token("stranger"))).status_code == 401
@@ -204,5 +204,5 @@ def test_a_new_secret_counts_from_the_reload_on(start):
         assert [gate.get("/", one).status_code for one in (first, second)] == [200, 401]
         route = gate.route("/**", {"auth": {"jwt": {"secret": SECRET[::-1], "audience": "pylon"}}})
         gate.write(routes=[route])
-        wait_until(lambda: gate.get("/", second).status_code == 200, 30, "the new secret counts")
+        wait_until(lambda: gate.get("/", second).status_code == 200, what="the new secret counts")
         assert gate.get("/", first).status_code == 401

@@ -14,6 +14,7 @@ SEARCHED = {
     "search": {"base": BASE, "filter": "(&(objectClass=inetOrgPerson)(uid={user}))"},
 }
 GROUPS = {"group_search": {"base": f"ou=groups,{BASE}", "filter": "(&(objectClass=groupOfNames)(member={dn}))"}}
+TIMES = {"timeout": "30s", "connect_timeout": "15s"}  # of a busy machine
 FORGET = {"remember": "0s", "remember_bad": "0s"}
 
 
@@ -52,7 +53,7 @@ def gated(slapd, certificate, tmp_path_factory):
 
     def route(**step):
         told = {"X-User": "{user}", "X-Name": "{name}", "X-Mail": "{mail}", "X-Groups": "{groups}"}
-        return {"auth": {"ldap": {"url": plain, "timeout": "10s"} | step}, "identity": told}
+        return {"auth": {"ldap": {"url": plain} | TIMES | step}, "identity": told}
 
     ca, foreign = str(certificate / "site.ca"), str(certificate / "foreign.ca")
     told = {"X-Kind": "{claim:kind}"}
@@ -62,10 +63,10 @@ def gated(slapd, certificate, tmp_path_factory):
         "/admins/**": route(**SEARCHED) | {"require": {"groups": "admins"}},
         "/groups/**": route(**NAMED, **GROUPS, groups="", claims={"kind": "employeeType"}) | {"identity": told},
         "/both/**": route(**SEARCHED, **GROUPS, groups=""),
-        "/tls/**": route(**NAMED) | {"auth": {"ldap": {"url": tls, "ca": ca} | NAMED}},
-        "/starttls/**": {"auth": {"ldap": {"url": plain, "ca": ca, "starttls": True} | NAMED}},
-        "/foreign/**": {"auth": {"ldap": {"url": tls, "ca": foreign} | NAMED}},
-        "/foreign-starttls/**": {"auth": {"ldap": {"url": plain, "ca": foreign, "starttls": True} | NAMED}},
+        "/tls/**": route(**NAMED) | {"auth": {"ldap": {"url": tls, "ca": ca} | TIMES | NAMED}},
+        "/starttls/**": {"auth": {"ldap": {"url": plain, "ca": ca, "starttls": True} | TIMES | NAMED}},
+        "/foreign/**": {"auth": {"ldap": {"url": tls, "ca": foreign} | TIMES | NAMED}},
+        "/foreign-starttls/**": {"auth": {"ldap": {"url": plain, "ca": foreign, "starttls": True} | TIMES | NAMED}},
         "/unknown/**": route(**SEARCHED | {"bind_password": "wrong"}),
     }
     with Gated(tmp_path_factory.mktemp("ldap"), routes) as gated:
@@ -156,7 +157,7 @@ def test_a_directory_that_does_not_know_pylon_lets_nobody_pass(gated):
 
 def test_who_is_not_there_is_asked_for_as_who_is(start, tmp_path):
     slapd = start(told="stats")
-    route = {"auth": {"ldap": {"url": slapd.urls[0]} | SEARCHED | FORGET}}
+    route = {"auth": {"ldap": {"url": slapd.urls[0]} | TIMES | SEARCHED | FORGET}}
     with Gated(tmp_path, {"/**": route}) as gated:
         begun = len(slapd.operations())
         said = lambda: sum(slapd.operations()[begun:], [])  # noqa: E731
@@ -181,7 +182,7 @@ def test_who_is_not_there_is_asked_for_as_who_is(start, tmp_path):
 def test_a_kept_connection_that_is_forgotten_does_not_take_all_the_time(slapd, tmp_path):
     own = {"bind_dn": OWN, "bind_password": OWN_PASSWORD}
     with contextlib.closing(Relay(slapd.port)) as relay:
-        ldap = {"url": relay.url, "timeout": "6s", "connect_timeout": "2s"} | FORGET
+        ldap = {"url": relay.url, "timeout": "12s", "connect_timeout": "6s"} | FORGET
         routes = {
             "/searched/**": {"auth": {"ldap": ldap | SEARCHED}},
             "/named/**": {"auth": {"ldap": ldap | NAMED | own}},
@@ -201,7 +202,7 @@ def test_a_kept_connection_that_is_forgotten_does_not_take_all_the_time(slapd, t
 
 def test_a_directory_that_is_away_or_hangs(start, tmp_path):
     first, second = start(), start()
-    short = {"timeout": "2s", "connect_timeout": "1s"}
+    short = {"timeout": "6s", "connect_timeout": "3s"}
     routes = {
         "/one/**": {"auth": {"ldap": {"url": first.urls[0]} | NAMED | short | FORGET}},
         "/kept/**": {"auth": {"ldap": {"url": first.urls[0]} | NAMED | short}},

@@ -28,7 +28,8 @@ class Desk:
         self.provider, self.listeners = provider, more.pop("listeners", {"http": {}})
         session = {"keys": keys} | more.pop("session", {})
         claims = {"user": "preferred_username"}
-        self.step = {"oidc": {"issuer": provider.issuer, "client_id": client, "claims": claims, "session": session}}
+        of_client = {"issuer": provider.issuer, "client_id": client, "timeout": "60s"}
+        self.step = {"oidc": of_client | {"claims": claims, "session": session}}
         if secret:
             self.step["oidc"]["client_secret"] = secret
         self.step["oidc"] |= more
@@ -88,7 +89,7 @@ def test_programs_are_not_sent_to_a_form(desk, browser):
         answer = desk.gate.get("/app/", headers)
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"].startswith("Cookie realm=")
-    assert httpx.post(f"{desk.url}/app/", headers=Browser.PAGE).status_code == 401
+    assert httpx.post(f"{desk.url}/app/", headers=Browser.PAGE, timeout=60).status_code == 401
     browser.to(f"{desk.url}/app/")
     cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in browser.named("pylon").items())}
     assert told(desk.gate.get("/app/", cookie))["x-user"] == "ann"
@@ -219,7 +220,7 @@ def test_an_answer_with_a_session_is_for_its_browser_alone(desk, provider, quick
         answers.append(browser.get(f"{desk.url}/app/"))
         return browser.named(SESSION) != first
 
-    wait_until(renewed, 20, "the session is renewed")
+    wait_until(renewed, what="the session is renewed")
     assert answers[-1].headers["cache-control"] == "private"
     assert "cache-control" not in answers[0].headers or len(answers) == 1
 
@@ -269,7 +270,7 @@ def test_tokens_are_renewed_and_the_browser_notices_nothing(desk, provider, quic
         assert told(browser.get(f"{desk.url}/app/"))["x-user"] == "ann"
         return browser.named(SESSION) != first
 
-    wait_until(renewed, 20, "the session is renewed")
+    wait_until(renewed, what="the session is renewed")
     second = browser.named(SESSION)
     # What was under way with the old cookie passes too.
     for session in (first, second):
@@ -286,7 +287,7 @@ def test_answers_of_pylon_bring_the_renewed_session_too(desk, quick, browser):
         assert (answer.status_code, answer.text) == (200, "let in")
         return "set-cookie" in answer.headers and answer
 
-    answer = wait_until(renewed, 20, "the session is renewed")
+    answer = wait_until(renewed, what="the session is renewed")
     assert len(answer.headers.get_list("set-cookie")) == 1
     assert answer.headers["cache-control"] == "private"
     assert browser.named(SESSION) != first
@@ -296,7 +297,7 @@ def test_who_is_signed_out_at_the_provider_is_signed_out_here(desk, provider, qu
     browser.to(f"{desk.url}/app/")
     cookie = {"Cookie": f"{SESSION}={browser.named(SESSION)[SESSION]}"}
     provider.change(end=True)
-    wait_until(lambda: desk.gate.get("/app/", cookie).status_code == 401, 20, "the session is over")
+    wait_until(lambda: desk.gate.get("/app/", cookie).status_code == 401, what="the session is over")
     assert browser.get(f"{desk.url}/app/").status_code == 302
 
 
@@ -360,4 +361,4 @@ def test_a_provider_that_is_away_stops_sign_ins_and_not_sessions(start, keys, br
     cookie = {"Cookie": f"{SESSION}={browser.named(SESSION)[SESSION]}"}
     assert told(late.get("/app/", cookie))["x-user"] == "ann"
     start(lambda directory: Provider(provider.directory, provider.port))
-    wait_until(lambda: late.get("/app/", Browser.PAGE).status_code == 302, 30, "the provider is back")
+    wait_until(lambda: late.get("/app/", Browser.PAGE).status_code == 302, what="the provider is back")

@@ -135,7 +135,7 @@ class Gate(Pylon):
         [file] = self.directory.glob("pylon-*.yaml")
         head = "".join(file.read_text().splitlines(keepends=True)[:2])
         file.write_text(head + self.text([route]))
-        answer = requests.post(f"http://{self.admin}/api/reload", json={}, timeout=20)
+        answer = requests.post(f"http://{self.admin}/api/reload", json={}, timeout=60)
         assert answer.status_code == 200, answer.text
 
     def get(self, path="/", **options):
@@ -147,7 +147,7 @@ class Gate(Pylon):
 
     def metric(self, name, **labels):
         """The sum of the samples of this name that have these labels."""
-        text = requests.get(f"http://{self.admin}/metrics", timeout=20).text
+        text = requests.get(f"http://{self.admin}/metrics", timeout=60).text
         total = 0.0
         for line in text.splitlines():
             series, _, value = line.rpartition(" ")
@@ -157,7 +157,7 @@ class Gate(Pylon):
 
     def store_is(self, up):
         """Waits until the store is seen as it is."""
-        wait_until(lambda: self.metric("pylon_ratelimit_store_up") == float(up), 20, f"the store is {up}")
+        wait_until(lambda: self.metric("pylon_ratelimit_store_up") == float(up), what=f"the store is {up}")
 
     def logged(self, text):
         return [line for line in self.log.read_text().splitlines() if text in line]

@@ -29,7 +29,7 @@ class Site(Program):
 
     def send(self, signer=None, target=TARGET, **more):
         headers = (signer or Signer()).headers("GET", target, self.authority) | more
-        return requests.get(f"http://{self.authority}{target}", headers=headers, timeout=30)
+        return requests.get(f"http://{self.authority}{target}", headers=headers, timeout=60)
 
 
 class CountingManager(Manager):
@@ -116,7 +116,7 @@ def test_forged_and_unsigned_requests_spend_nothing(site, redis):
         f"Other signMethod=HMAC-SHA256, credential={credential}",
     ):
         site.send(Authorization=forged)
-    requests.get(f"http://{site.authority}/", timeout=30)
+    requests.get(f"http://{site.authority}/", timeout=60)
     assert redis.client.dbsize() == 0
     assert site.send().status_code == 200
 

@@ -204,7 +204,7 @@ def test_a_rate_that_is_raised_holds_at_once(gate, redis):
     gate = gate(limit={"rate": "2/h", "redis": where})
     assert [gate.status() for _ in range(3)] == [200, 200, 429]
     gate.reload(limit={"rate": "100/s", "redis": where})
-    wait_until(lambda: gate.status() == 200, 5, "the new rate")
+    wait_until(lambda: gate.status() == 200, what="the new rate")
 
 
 def test_a_key_that_looks_like_an_address_is_not_one(gate, redis):

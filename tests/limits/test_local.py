@@ -1,6 +1,7 @@
 """What one instance counts by itself."""
 
 import concurrent.futures
+import select
 import socket
 import time
 
@@ -12,7 +13,7 @@ from processes import wait_until
 
 def statuses(gate, number, **options):
     with requests.Session() as session:
-        return [session.get(gate.url, timeout=30, **options).status_code for _ in range(number)]
+        return [session.get(gate.url, timeout=60, **options).status_code for _ in range(number)]
 
 
 def test_a_window_lets_exactly_so_many_pass(gate):
@@ -32,9 +33,9 @@ def test_a_window_opens_when_its_requests_leave_it(gate):
     began = time.monotonic()
     assert statuses(gate, 2) == [200, 200]
     done = time.monotonic()
-    if time.monotonic() - began < 1.5:
-        assert gate.get().status_code == 429
-    wait_until(lambda: gate.get().status_code == 200, 20, "a place in the window")
+    status = gate.get().status_code
+    assert status == 429 or time.monotonic() - began >= 2.0, f"a third one passes after {time.monotonic() - began} s"
+    wait_until(lambda: gate.get().status_code == 200, what="a place in the window")
     assert time.monotonic() - began >= 2.0, f"the first was done after {done - began} s"
 
 
@@ -42,7 +43,7 @@ def test_a_bucket_fills_at_its_rate(gate):
     gate = gate(limit={"rate": "10/s", "burst": 5})
     began = time.monotonic()
     passed = 0
-    while time.monotonic() - began < 3:
+    while (took := time.monotonic() - began) < 3 or (passed < 10 and took < 60):
         passed += gate.get().status_code == 200
     took = time.monotonic() - began
     assert 10 <= passed <= 5 + 10 * took + 1
@@ -94,7 +95,7 @@ def test_a_limit_that_is_raised_holds_at_once(gate):
     gate = gate(limit={"rate": "2/h"})
     assert statuses(gate, 3) == [200, 200, 429]
     gate.reload(limit={"rate": "100/s"})
-    wait_until(lambda: gate.get().status_code == 200, 5, "the new rate")
+    wait_until(lambda: gate.get().status_code == 200, what="the new rate")
     assert int(gate.get().headers["X-RateLimit-Reset"]) <= 1
 
 
@@ -115,10 +116,21 @@ class Waiting:
 
     def begin(self, head=""):
         host, port = self.gate.authority.split(":")
-        sock = socket.create_connection((host, int(port)), timeout=20)
+        sock = socket.create_connection((host, int(port)), timeout=60)
         sock.sendall(f"GET /wait HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
         self.sockets.append(sock)
         return sock
+
+    def enter(self):
+        """Begins until one is let in: the place of a request comes back a moment after its answer."""
+
+        def is_in():
+            sock = self.begin()
+            while not (inside := self.origin.waiting.acquire(timeout=0.05)) and not select.select([sock], [], [], 0)[0]:
+                pass
+            return inside
+
+        wait_until(is_in, what="a place")
 
 
 def test_places_come_back_when_clients_vanish(gate, origin):
@@ -126,35 +138,34 @@ def test_places_come_back_when_clients_vanish(gate, origin):
     with Waiting(gate, origin) as clients:
         for _ in range(3):
             clients.begin()
-            assert origin.waiting.acquire(timeout=20)
+            assert origin.waiting.acquire(timeout=60)
         answer = gate.get()
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
         clients.sockets.pop().close()
-        wait_until(lambda: gate.get().status_code == 200, 20, "the place of a client that vanished")
-        clients.begin()
-        assert origin.waiting.acquire(timeout=20)
+        wait_until(lambda: gate.get().status_code == 200, what="the place of a client that vanished")
+        clients.enter()
         assert gate.get().status_code == 429
-    wait_until(lambda: gate.get().status_code == 200, 20, "the places of requests that ended")
+    wait_until(lambda: gate.get().status_code == 200, what="the places of requests that ended")
 
 
 def test_a_tunnel_has_its_place_until_it_ends(gate, origin):
     gate = gate(limit={"concurrent": 1})
     origin.released.set()
     host, port = gate.authority.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as tunnel:
+    with socket.create_connection((host, int(port)), timeout=60) as tunnel:
         tunnel.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
         assert tunnel.recv(1000).startswith(b"HTTP/1.1 101")
         tunnel.sendall(b"hello")
         assert tunnel.recv(100) == b"hello"
         for _ in range(5):
             assert gate.get().status_code == 429
-    wait_until(lambda: gate.get().status_code == 200, 20, "the place of the tunnel")
+    wait_until(lambda: gate.get().status_code == 200, what="the place of the tunnel")
 
 
 def send_twice(gate, name, values):
     """The status of a request that has a header more than once."""
     host, port = gate.authority.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
+    with socket.create_connection((host, int(port)), timeout=60) as sock:
         lines = "".join(f"{name}: {value}\r\n" for value in values)
         sock.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n".encode())
         return int(sock.makefile("rb").readline().split()[1])

@@ -50,7 +50,7 @@ def send(gate, signer=None, method="GET", target=TARGET, more=None, body=b"", ho
     with requests.Session() as session:
         request = requests.Request(method, gate.url, headers=headers, data=body).prepare()
         request.url = gate.url + target
-        return session.send(request, timeout=30)
+        return session.send(request, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_a_changed_file_is_taken_over(gate, keys, tmp_path):
     gate = gate(auth=auth(file=keys), target="raw")
     assert send(gate).status_code == 200
     in_file(tmp_path, {"AKIAOTHERTESTTESTTES": SECRET})
-    wait_until(lambda: send(gate).status_code == 401, 20, "the key is gone")
+    wait_until(lambda: send(gate).status_code == 401, what="the key is gone")
     (tmp_path / "keys.json").write_text("{")
-    wait_until(lambda: gate.logged("not taken over"), 20, "the broken file is told")
+    wait_until(lambda: gate.logged("not taken over"), what="the broken file is told")
     in_file(tmp_path, {ACCESS: SECRET})
-    wait_until(lambda: send(gate).status_code == 200, 20, "the key is there again")
+    wait_until(lambda: send(gate).status_code == 200, what="the key is there again")
     assert not gate.logged(SECRET)
 
 
@@ -150,13 +150,18 @@ def test_a_file_that_is_being_written_is_not_taken_over(gate, keys, tmp_path):
     # An editor writes slowly: what is there first is sound, and not all of it.
     with (tmp_path / "keys.json").open("w", buffering=1) as file:
         file.write("AKIAOTHERTESTTESTTES: another-secret-of-some-length\n")
+        longest, statuses = 0, []
         for number in range(40):
             file.write(f"# {number}\n")
-            assert send(gate).status_code == 200, number
+            written = time.monotonic()
+            statuses.append(send(gate).status_code)
             time.sleep(0.05)
+            longest = max(longest, time.monotonic() - written)
+        # Unless this machine was so busy that the writer paused for as long as one that has ended.
+        assert set(statuses) == {200} or longest > 0.4, (statuses, longest)
         file.write(f"{ACCESS}: {SECRET}\nAKIATHIRDTESTTESTTES: {SECRET}\n")
-    wait_until(lambda: gate.logged("taken over"), 20, "the new file is there")
-    assert send(gate).status_code == 200
+    wait_until(lambda: gate.logged("taken over"), what="the new file is there")
+    wait_until(lambda: send(gate).status_code == 200, what="the key is there")
 
 
 def test_secrets_may_be_in_redis(gate, start_redis):
@@ -165,12 +170,12 @@ def test_secrets_may_be_in_redis(gate, start_redis):
     gate = gate(auth=auth(redis=url, prefix="key:", cache="1s"), identity={"X-User": "{user}", "X-G": "{groups}"}, target="raw")
     assert send(gate).status_code == 401
     redis.client.hset(f"key:{ACCESS}", mapping={"secret": SECRET, "user": "ann", "groups": "a, b"})
-    answer = wait_until(lambda: (one := send(gate)).status_code == 200 and one, 20, "the new key is seen").json()
+    answer = wait_until(lambda: (one := send(gate)).status_code == 200 and one, what="the new key is seen").json()
     assert (answer["X-User"], answer["X-G"]) == ("ann", "a,b")
     redis.client.delete(f"key:{ACCESS}")
-    wait_until(lambda: send(gate).status_code == 401, 20, "the key is gone")
+    wait_until(lambda: send(gate).status_code == 401, what="the key is gone")
     redis.kill()
-    assert wait_until(lambda: send(gate).status_code == 503, 20, "nothing passes that cannot be checked")
+    assert wait_until(lambda: send(gate).status_code == 503, what="nothing passes that cannot be checked")
 
 
 def test_the_client_of_the_tests_signs_as_the_rules_say():

@@ -4,6 +4,7 @@ import base64
 import http.server
 import json
 import re
+import socket
 import threading
 
 from google.protobuf import json_format
@@ -69,7 +70,7 @@ class Collector:
         scopes = [scope for resource in message.resource_spans for scope in resource.scope_spans]
         self.spans += [Span(span) for scope in scopes for span in scope.spans]
 
-    def trace(self, text, seconds=10):
+    def trace(self, text):
         """The spans of a request, by a text in its path or query: that of the request, and those of its attempts."""
 
         def find():
@@ -77,7 +78,7 @@ class Collector:
             whole = [one for one in spans if one.kind == 2 and text in f"{one['url.path']}?{one['url.query']}"]
             return whole and (whole, [one for one in spans if one.parent_span_id == whole[0].span_id])
 
-        [server], clients = wait_until(find, seconds, f"the spans of {text}")
+        [server], clients = wait_until(find, what=f"the spans of {text}")
         return server, clients
 
 
@@ -104,7 +105,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         collector = self.collector
         body = self.rfile.read(int(self.headers["Content-Length"]))
         collector.asked += 1
-        collector.open.wait()
+        if not collector.open.is_set():
+            collector.open.wait()
+            if self.is_left():
+                return None
         if collector.status != 200:
             return self.answer()
         try:
@@ -114,6 +118,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             collector.wrong.append(repr(error))
             raise
         return self.answer()
+
+    def is_left(self):
+        """Whether nobody waits for the answer any more: what was sent is sent elsewhere again, or counted as lost."""
+        self.connection.setblocking(False)
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        finally:
+            self.connection.setblocking(True)
 
     def answer(self):
         self.send_response(self.collector.status)

@@ -33,10 +33,10 @@ class Crowd:
     def done(self):
         return sum(list(self.statuses.values()))
 
-    def comes_to(self, count, seconds=30):
+    def comes_to(self, count):
         """Waits until so many more are answered."""
         target = self.done + count
-        wait_until(lambda: self.done >= target or self.failed, seconds, f"{count} answers")
+        wait_until(lambda: self.done >= target or self.failed, what=f"{count} answers")
         assert not self.failed, self.failed[:3]
 
     def _ask(self, number):

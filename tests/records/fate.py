@@ -42,7 +42,9 @@ class Fates:
             "full": {"endpoints": [self.full.url], "timeouts": {"connect": "150ms"}} | calm,
             "strange": {"endpoints": [self.strange.url]} | calm,
             "slow": {"endpoints": one, "timeouts": {"first_byte": "150ms"}} | calm,
-            "late": {"endpoints": one, "timeouts": {"request": "150ms"}} | calm,
+            "late": {"endpoints": one, "timeouts": {"request": "1s"}} | calm,
+            # Long enough for whoever begins to answer on a busy machine.
+            "stall": {"endpoints": one, "timeouts": {"request": "3s"}} | calm,
             "empty": {"endpoints": ["http://nowhere.invalid:80"]} | calm,
             "narrow": {"endpoints": one, "limits": {"requests": 1}} | calm,
             "fuse": {"endpoints": one, "breaker": {"minimum_requests": 2, "window": "60s", "open": "60s"}} | calm,
@@ -210,7 +212,7 @@ def by_upstream(at):
         Fate("closed", "/rig/close", broken),
         Fate("garbage", "/rig/garbage", broken),
         Fate("upstream_cut", "/rig/cut/5000", cut, how=is_cut),
-        Fate("stalled", "/late/stall", of(at, "late") | stalled, how=is_cut),
+        Fate("stalled", "/stall/stall", of(at, "stall") | stalled, how=is_cut),
         Fate("no_status", "/rig/status/999", failed("rig", 502, "upstream_broken")),
         Fate("adapt_failed", "/changed/notgzip", changed),
     ]

@@ -39,7 +39,7 @@ class Instance(Edge):
 
     def samples(self):
         """All samples of the metrics: name, labels, value."""
-        text = requests.get(f"http://{self.admin}/metrics", timeout=20).text
+        text = requests.get(f"http://{self.admin}/metrics", timeout=60).text
         return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def total(self, name, **labels):
@@ -73,15 +73,24 @@ class Instance(Edge):
 
     def api(self, path, **options):
         """An answer of the admin port."""
-        return requests.get(f"http://{self.admin}{path}", timeout=20, **options)
+        return requests.get(f"http://{self.admin}{path}", timeout=60, **options)
 
     def post(self, path, body):
-        return requests.post(f"http://{self.admin}{path}", json=body, timeout=20)
+        return requests.post(f"http://{self.admin}{path}", json=body, timeout=60)
+
+    def settled(self):
+        """Waits until all that was answered is counted and recorded, which comes a moment after an answer."""
+        wait_until(lambda: self.api("/api/drain").json()["requests_in_flight"] == 0, what="nothing is under way")
+        assert self.api("/api/requests?limit=1").status_code == 200  # this waits for records that are on their way
+
+    def left(self):
+        """Waits until all clients that have gone are known to be gone."""
+        wait_until(lambda: self.total("pylon_connections") == 0, what="no connection is open")
 
     def cli(self, verb, *arguments):
         """A verb of `pylon`: status, output, errors."""
         command = [BINARY, verb, "--admin", self.admin, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout, done.stderr
 
 

@@ -43,7 +43,7 @@ def moved(one):
 def moved_at(port):
     """What has moved on the connections that were accepted on a port and are open, as `ss` tells."""
     command = ["ss", "-tinH", "state", "established", "sport", "=", f":{port}"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     count = lambda name: sum(map(int, re.findall(rf"\b{name}:(\d+)", told)))  # noqa: E731
     return Moved(count("bytes_acked"), count("bytes_received"), len(re.findall(r"\bcwnd:", told)))
 

@@ -48,4 +48,4 @@ class Fifo:
 
     def waits_for(self, text):
         """Waits until a text has come, and the end of its line."""
-        wait_until(lambda: text.encode() in self.data and self.data.endswith(b"\n"), 20, f"{text} in the pipe")
+        wait_until(lambda: text.encode() in self.data and self.data.endswith(b"\n"), what=f"{text} in the pipe")

@@ -106,6 +106,7 @@ def test_nothing_breaks_a_line(instance, place):
                 )
                 peer.send(head % {name.encode(): value for name, value in spots.items()} + b"\r\n\r\n")
                 assert peer.answer().status in (200, 400)
+    instance.settled()
     all_are_lines(instance, int(instance.total("pylon_http_requests_total")))
     for one in (instance.directory / "error.log").read_bytes().decode().split("\n")[:-1]:
         if instance.form == "json":

@@ -42,7 +42,7 @@ def test_http2(instance, site, listener):
     text = mark("two")
     options = {"verify": site.context("h2")} if listener == "https" else {}
     url = f"{listener}://{instance.authority(listener)}/rig/?{text}"
-    with httpx.Client(http1=False, http2=True, timeout=10, **options) as client:
+    with httpx.Client(http1=False, http2=True, timeout=60, **options) as client:
         answer = client.post(url, content=b"12345")
     line = instance.entry(text)
     assert (line["protocol"], answer.http_version) == ("HTTP/2.0", "HTTP/2")
@@ -83,6 +83,7 @@ def test_the_user_is_the_subject_of_the_certificate(instance, site, rig, authori
 def test_a_tunnel_is_a_tunnel_however_it_ends(instance, site, listener, end):
     """Browsers do not say farewell when a tab is closed. For how long it was open says nothing about the route."""
     text, context = mark("tunnel"), site.context("http/1.1") if listener == "https" else None
+    instance.settled()
     counted = instance.total("pylon_http_request_duration_seconds_count", route="rig")
     with instance.peer(listener, context=context, name="default.test") as peer:
         assert peer.ask(f"/rig/upgrade?{text}", "Connection: Upgrade", "Upgrade: websocket").status == 101
@@ -93,5 +94,6 @@ def test_a_tunnel_is_a_tunnel_however_it_ends(instance, site, listener, end):
         elif end == "politely" and context:
             peer.socket = peer.socket.unwrap()
     line = instance.entry(text)
+    instance.settled()
     assert instance.total("pylon_http_request_duration_seconds_count", route="rig") == counted
     assert (line["status"], line["outcome"], line["response_bytes"]) == (101, "upgraded", 4)

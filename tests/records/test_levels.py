@@ -184,9 +184,10 @@ def test_strangers_are_on_record(tmp_path):
     instance = with_token(tmp_path, token, **options)
     try:
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {token}"}):
-            answer = httpx.get(f"http://{instance.admin}/api/status", headers=wrong)
+            answer = httpx.get(f"http://{instance.admin}/api/status", headers=wrong, timeout=60)
             assert (answer.status_code, answer.headers["www-authenticate"][:6]) == (401, "Bearer")
-        assert httpx.get(f"http://{instance.admin}/api/status", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        right = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"http://{instance.admin}/api/status", headers=right, timeout=60).status_code == 200
         told = audits(instance, "sign-in")
         assert all(one["level"] == "WARN" and one["client"].startswith("127.0.0.1:") for one in told)
         assert token not in instance.text_of("audit.log") and token not in instance.text_of("error.log")

@@ -46,13 +46,20 @@ def test_memory(instance):
     busy(instance, 0.1)
     # The kernel adds up what each core has counted now and then.
     slack = 2 * MIB
-    for _ in range(3):
+
+    def agree():
         before, samples, after = told(instance)
-        for name, a, b in [
-            ("process_resident_memory_bytes", before.resident, after.resident),
-            ("process_virtual_memory_bytes", before.virtual, after.virtual),
-        ]:
-            assert min(a, b) - slack <= samples[name] <= max(a, b) + slack, name
+        return all(
+            min(a, b) - slack <= samples[name] <= max(a, b) + slack
+            for name, a, b in [
+                ("process_resident_memory_bytes", before.resident, after.resident),
+                ("process_virtual_memory_bytes", before.virtual, after.virtual),
+            ]
+        )
+
+    # What comes and goes between the looks is seen by some of them alone.
+    for _ in range(3):
+        wait_until(agree, what="the metrics are what /proc tells")
 
 
 def test_open_files_follow_connections(instance):
@@ -64,13 +71,14 @@ def test_open_files_follow_connections(instance):
 
     with instance.peer() as peer:
         peer.ask("/rig/")  # the connection to the upstream is there from now on
+    instance.left()
     idle = files()
     peers = [instance.peer() for _ in range(50)]
     for peer in peers:
         peer.ask("/none")
-    assert abs(files() - idle - 50) <= 3
     open_ones = lambda: instance.total("pylon_connections", protocol="http1")  # noqa: E731
     assert open_ones() == 50
+    wait_until(lambda: abs(files() - idle - 50) <= 3, what="a file for each")
     for peer in peers:
         peer.__exit__()
     wait_until(lambda: open_ones() == 0, what="the connections are over")
@@ -78,8 +86,12 @@ def test_open_files_follow_connections(instance):
 
 
 def test_threads_and_limits(instance):
-    before, samples, after = told(instance)
-    assert min(before.threads, after.threads) <= samples["process_threads"] <= max(before.threads, after.threads)
+    def agree():
+        before, samples, after = told(instance)
+        return min(before.threads, after.threads) <= samples["process_threads"] <= max(before.threads, after.threads)
+
+    wait_until(agree, what="the metrics are what /proc tells")
+    samples = told(instance)[1]
     assert samples["process_max_fds"] == kernel.files_limit(instance.pid)
     assert samples["pylon_connections_limit"] == samples["process_max_fds"] * 3 // 4
     assert samples["pylon_workers"] == 2
@@ -93,7 +105,8 @@ def test_since_when_it_runs(instance):
     # The kernel tells its own start in whole seconds.
     assert abs(samples["process_start_time_seconds"] - usage.started) < 0.1
     age = time.time() - usage.started
-    assert now - usage.started - 5 <= samples["pylon_uptime_seconds"] <= age + 2
+    # It begins to count when it has started, which takes a while on a busy machine.
+    assert now - usage.started - 60 <= samples["pylon_uptime_seconds"] <= age + 2
 
 
 def test_uptime_goes_with_the_clock(instance):
@@ -106,6 +119,7 @@ def test_uptime_goes_with_the_clock(instance):
 
 
 def test_a_client_that_has_left_is_not_open_any_more(instance):
+    instance.left()
     opened = instance.total("pylon_connections_accepted_total", protocol="http1")
     with socket.create_connection(("127.0.0.1", instance.ports["http"])) as one:
         one.sendall(b"GET /none HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -40,6 +40,7 @@ def test_failures_outlive_a_flood(launch):
     ids = failures(instance, 25)
     flood(instance, "/own/x", 2000)
     flood(instance, "/none", 500, 404)
+    instance.settled()
     kept = listed(instance, failed="true", limit=500)
     assert [one["id"] for one in kept] == ids[:4:-1]
     assert all(one["failed"] and one["outcome"] == "connect_failed" for one in kept)
@@ -82,6 +83,7 @@ def test_nothing_is_kept_where_nothing_is_to_be(launch, recorder, fine, failed):
     ids = failures(instance, 3)
     for number in range(5):
         instance.ask(f"/own/{number}")
+    instance.settled()
     assert (len(listed(instance, limit=500)), len(listed(instance, failed="true", limit=500))) == (fine, failed)
     assert instance.api(f"/api/why/{ids[0]}").status_code == (200 if failed else 404)
 
@@ -94,6 +96,7 @@ def test_memory_is_bounded(launch):
     with instance.grows_less_than(64 * MIB):
         flood(instance, f"/own/{long}?q={long[:7000]}", 6000, batch=100)
         wait_until(lambda: 100 <= len(listed(instance, limit=500)) < 500)
+    instance.settled()
     assert instance.total("pylon_http_requests_total", route="own") == 6100
 
 

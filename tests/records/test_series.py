@@ -57,14 +57,16 @@ def no_less(before, after):
 def test_removed_endpoints_take_their_series_with_them(instance, rigs):
     for _ in range(8):
         assert instance.ask("/first/").status == 200
+    instance.settled()
     kept, removed = (rig.address for rig in rigs)
     assert len(series(instance, endpoint=removed)) >= 5
     before = values(instance, upstream="pool", endpoint=kept)
     assert before["pylon_upstream_requests_total", ("code", "200"), ("endpoint", kept), ("upstream", "pool")] == 4
     reloads(instance, upstreams=instance.config["upstreams"] | {"pool": {"endpoints": [rigs[0].url]}})
-    wait_until(lambda: not series(instance, endpoint=removed), 10, "its series are gone")
+    wait_until(lambda: not series(instance, endpoint=removed), what="its series are gone")
     assert values(instance, upstream="pool", endpoint=kept) == before
     assert instance.ask("/first/").status == 200
+    instance.settled()
     assert no_less(before, values(instance, upstream="pool", endpoint=kept))
     assert instance.total("pylon_upstream_requests_total", endpoint=kept, upstream="pool") == 5
 
@@ -72,12 +74,13 @@ def test_removed_endpoints_take_their_series_with_them(instance, rigs):
 def test_removed_routes_and_pools_take_their_series_with_them(instance):
     for target in ("/first/", "/second/", "/own", "/none"):
         instance.ask(target)
+    instance.settled()
     staying = values(instance, route="first") | values(instance, upstream="pool") | values(instance, route="(none)")
     assert series(instance, route="second") and series(instance, upstream="other")
     pools = {name: pool for name, pool in instance.config["upstreams"].items() if name == "pool"}
     reloads(instance, upstreams=pools, routes=[route for route in instance.config["routes"] if route["name"] == "first"])
     for labels in ({"route": "second"}, {"route": "own"}, {"upstream": "other"}):
-        wait_until(lambda labels=labels: not series(instance, **labels), 10, f"{labels} are gone")
+        wait_until(lambda labels=labels: not series(instance, **labels), what=f"{labels} are gone")
     assert values(instance, route="first") | values(instance, upstream="pool") | values(instance, route="(none)") == staying
 
 
@@ -86,7 +89,8 @@ def test_counters_go_on_over_reloads(instance):
     for _ in range(10):
         instance.ask("/first/")
         instance.ask("/none")
-    wait_until(lambda: instance.total("pylon_http_requests_total") == 520, what="all have ended")
+    instance.settled()
+    assert instance.total("pylon_http_requests_total") == 520
     before = values(instance)
     first = instance.config["routes"][0]
     # The route is another one, of the same name; so is the pool's way to choose.
@@ -94,6 +98,7 @@ def test_counters_go_on_over_reloads(instance):
     changed = [first | {"headers": {"response": {"set": {"X-New": "1"}}}}, *instance.config["routes"][1:]]
     reloads(instance, upstreams=instance.config["upstreams"] | {"pool": pool}, routes=changed)
     assert instance.ask("/first/").headers["x-new"] == "1"
+    instance.settled()
     after = values(instance)
     # But for what is counted of reloads and of the process's own time, nothing has moved by more than that request.
     assert no_less(before, after)
@@ -107,7 +112,7 @@ def test_a_route_that_comes_back_begins_anew(instance):
     instance.ask("/second/")
     routes = instance.config["routes"]
     reloads(instance, routes=[routes[0], routes[2]])
-    wait_until(lambda: not series(instance, route="second"), 10, "its series are gone")
+    wait_until(lambda: not series(instance, route="second"), what="its series are gone")
     reloads(instance, routes=routes)
     assert instance.total("pylon_http_requests_total", route="second") == 0
     instance.ask("/second/")
@@ -125,7 +130,7 @@ def test_a_removed_route_counts_until_its_last_request_is_over(instance, rigs):
         peer.send(b"ping")
         assert peer.file.read(4) == b"ping"
         assert instance.total("pylon_http_requests_in_flight", route="second") == 1
-    wait_until(lambda: not series(instance, route="second"), 10, "its series are gone")
+    wait_until(lambda: not series(instance, route="second"), what="its series are gone")
 
 
 def test_nothing_that_clients_or_servers_send_makes_series(instance):
@@ -134,6 +139,7 @@ def test_nothing_that_clients_or_servers_send_makes_series(instance):
         instance.ask("/first/", "Content-Length: 0", method=method)
     instance.ask("/none", method="BREW")
     instance.ask("/first/", method="BREW")
+    instance.settled()
     before = series(instance)
     with instance.peer() as peer:
         for number in range(200):
@@ -143,6 +149,7 @@ def test_nothing_that_clients_or_servers_send_makes_series(instance):
     for status in range(200, 600, 2):
         if status not in (204, 304):
             instance.ask(f"/first/status/{status}")
+    instance.settled()
     new = series(instance) - before
     codes = {dict(one[1:])["code"] for one in new}
     assert {one[0] for one in new} == {"pylon_http_requests_total", "pylon_upstream_requests_total"}
@@ -155,8 +162,9 @@ def test_nothing_that_clients_or_servers_send_makes_series(instance):
 def test_both_formats_tell_the_same(instance):
     for target in ("/first/", "/own", "/none", "/first/reset"):
         instance.ask(target)
-    wait_until(lambda: instance.total("pylon_http_requests_total") == 4)
-    text = httpx.get(f"http://{instance.admin}/metrics", headers={"Accept": "application/openmetrics-text"}).text
+    instance.settled()
+    assert instance.total("pylon_http_requests_total") == 4
+    text = httpx.get(f"http://{instance.admin}/metrics", headers={"Accept": "application/openmetrics-text"}, timeout=60).text
     open_ones = {
         (s.name, *sorted(s.labels.items())): s.value for family in text_string_to_metric_families(text) for s in family.samples
     }
@@ -174,7 +182,8 @@ def test_both_formats_tell_the_same(instance):
 def test_histograms_are_whole(instance):
     for target in ("/first/wait/30", "/own", "/first/"):
         instance.ask(target)
-    wait_until(lambda: instance.total("pylon_http_requests_total") == 3)
+    instance.settled()
+    assert instance.total("pylon_http_requests_total") == 3
     buckets = {
         float(one.labels["le"]): one.value
         for one in instance.samples()

@@ -93,7 +93,7 @@ class TensorBoard(Program):
     def __init__(self, directory):
         self.port = free_port()
         logs = directory / "logs"
-        subprocess.run([sys.executable, "-c", WRITE, logs], check=True, timeout=60, capture_output=True)
+        subprocess.run([sys.executable, "-c", WRITE, logs], check=True, timeout=200, capture_output=True)
         arguments = [
             *(sys.executable, "-m", "tensorboard.main", "--load_fast=false", "--reload_interval=1"),
             *("--host=127.0.0.1", f"--port={self.port}", f"--logdir={logs}"),

@@ -44,5 +44,5 @@ class System(Program):
     def _admin(self, method, name, body=None):
         url = f"http://{self.admin}/api/instances/{name}"
         request = urllib.request.Request(url, body, JSON if body else {}, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status

@@ -1,6 +1,9 @@
 """`pylon demo` of each system, as somebody has it who opens it in a browser."""
 
+import contextlib
+
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
 from console import browser
@@ -37,10 +40,17 @@ class Page:
         return self.driver.execute_script(script, selector)
 
     def click(self, xpath):
-        wait_until(lambda: self.driver.find_elements(By.XPATH, xpath), 30, f"there is {xpath}")[0].click()
+        def clicked():
+            with contextlib.suppress(StaleElementReferenceException):  # the page was made anew meanwhile
+                for found in self.driver.find_elements(By.XPATH, xpath)[:1]:
+                    found.click()
+                    return True
+            return False
+
+        wait_until(clicked, what=f"there is {xpath}")
 
     def shows(self, text, selector="body"):
-        wait_until(lambda: text in self.text(selector), 30, f"{text!r}, in place of {self.text(selector)!r}")
+        wait_until(lambda: text in self.text(selector), what=f"{text!r}, in place of {self.text(selector)!r}")
 
 
 def test_juliabox(start, driver):
@@ -68,7 +78,7 @@ def test_mliy(start, driver):
     page.shows("You are ann.")
     page.shows("ann@example.org")
     page.click("//tr[td='i-ann1']//button[text()='start']")
-    wait_until(lambda: "rstudio" in page.text("table"), 30, "the instance runs")
+    wait_until(lambda: "rstudio" in page.text("table"), what="the instance runs")
     for name in ("rstudio", "ipython"):
         page.open("mliy-i-ann1.localhost", f"/{name}")
         if "Who are you?" in page.text():

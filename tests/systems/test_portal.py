@@ -159,17 +159,17 @@ def test_a_portal_that_does_not_run(mliy):
 def test_web_sockets(mliy, sockets):
     """The Origin is mapped with the Host, so that the server's own comparison of both still holds."""
     name = f"{host('i-ann')}:{mliy.port}"
-    dial = lambda source: socket.create_connection(("127.0.0.1", mliy.port), 10, (source, 0))
+    dial = lambda source: socket.create_connection(("127.0.0.1", mliy.port), 60, (source, 0))
     headers = dict(line.split(": ") for line in ANN)
-    options = {"origin": f"http://{name}", "additional_headers": headers}
+    options = {"origin": f"http://{name}", "additional_headers": headers, "open_timeout": 60}
     with connect(f"ws://{name}/tensorboard/api/kernels/k1/channels?x=1", sock=dial(PROXY), **options) as one:
-        told = json.loads(one.recv(10))
+        told = json.loads(one.recv(60))
         assert told["path"] == "/api/kernels/k1/channels?x=1"
         got = {key.lower(): value for key, value in told["headers"]}
         assert got["host"] == f"127.0.0.1:{sockets.port}" and got["origin"] == f"http://127.0.0.1:{sockets.port}"
         assert got["remote_user"] == "ann"
         one.send("there and back")
-        assert one.recv(10) == "there and back"
+        assert one.recv(60) == "there and back"
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://{name}/tensorboard/", sock=dial(STRANGER), **options)
     assert refused.value.response.status_code == 403

@@ -68,7 +68,7 @@ class Signed(Browser):
         url = urljoin(self.base, path).replace("http", "ws", 1)
         headers = {"Cookie": cookies} | self.who
         origin = options.pop("origin", self.origin)
-        return connect(url, origin=origin, additional_headers=headers, max_size=None, open_timeout=30, **options)
+        return connect(url, origin=origin, additional_headers=headers, max_size=None, open_timeout=120, **options)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def browser(host):
 
 def test_jupyterlab_is_complete(browser, host):
     loads(browser, browser.get("lab").text)
-    slash = requests.get(f"{host}/ipython?x=1", allow_redirects=False, timeout=30)
+    slash = requests.get(f"{host}/ipython?x=1", allow_redirects=False, timeout=60)
     assert (slash.status_code, slash.headers["location"]) == (301, f"{host}/ipython/?x=1")
 
 
@@ -93,13 +93,13 @@ def test_another_user_gets_nothing(browser, host):
     """Not even with the owner's cookies."""
     for path in ["ipython/lab", "ipython/api/kernels", "tensorboard/data/runs", "data/runs"]:
         for who in [BOB, {}]:
-            answer = requests.get(f"{host}/{path}", headers=who, cookies=browser.cookies, timeout=30)
+            answer = requests.get(f"{host}/{path}", headers=who, cookies=browser.cookies, timeout=60)
             assert answer.status_code == 403, (path, who)
 
 
 def test_tensorboard_below_a_path_that_it_does_not_know(host):
     base = f"{host}/tensorboard/"
-    get = lambda path: requests.get(urljoin(base, path), headers=ANN, timeout=30)
+    get = lambda path: requests.get(urljoin(base, path), headers=ANN, timeout=60)
     page = get("")
     assert page.status_code == 200
     links = [link for link in re.findall(r'(?:src|href)="([^"]+)"', page.text) if not link.startswith("data:")]
@@ -108,7 +108,7 @@ def test_tensorboard_below_a_path_that_it_does_not_know(host):
         url = urljoin(base, link)
         assert url.startswith(base) and get(link).status_code == 200, link
     # What its scripts ask for, below the path of the page.
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (tags := get("data/plugin/scalars/tags").json()) and time.monotonic() < deadline:
         time.sleep(0.1)
     [run] = tags
@@ -117,4 +117,4 @@ def test_tensorboard_below_a_path_that_it_does_not_know(host):
     assert [point[1] for point in points] == [0, 1, 2, 3, 4]
     assert "scalars" in get("data/plugins_listing").json()
     # At the root there is nothing of it.
-    assert requests.get(f"{host}/data/plugins_listing", headers=ANN, timeout=30).json()["target"] == "/data/plugins_listing"
+    assert requests.get(f"{host}/data/plugins_listing", headers=ANN, timeout=60).json()["target"] == "/data/plugins_listing"

@@ -235,11 +235,13 @@ def test_functions_go_to_those_that_are_allowed(router):
 
 
 def test_questions_are_few_and_signed_anew(router):
-    before = sum(router.api.questions.values())
+    router.leads("/here/sum/1", host="api.example.org")
+    before, begun = sum(router.api.questions.values()), time.monotonic()
     assert before >= 1
     for _ in range(20):
         router.leads("/here/sum/1", host="api.example.org")
-    assert sum(router.api.questions.values()) == before
+    # It asks anew each minute.
+    assert sum(router.api.questions.values()) <= before + 1 + (time.monotonic() - begun) / 60
     assert max(router.api.questions.values()) == 1, "no number comes twice"
 
 
@@ -283,7 +285,7 @@ def test_the_page_may_be_missing(tmp_path):
         made["jp_nb"] = port("nb", free_port(), made["jb_sess"], made["jb_auth"])
         answer = router.ask("/tree", made)
         assert answer.status == 502 and answer.body.startswith(b"502 Bad Gateway")
-        wait_until(lambda: "timedout.html" in router.tail(), 20, "it is told")
+        wait_until(lambda: "timedout.html" in router.tail(), what="it is told")
 
 
 def test_refusals_say_nothing_of_what_is_inside(router, people):
@@ -296,7 +298,7 @@ def test_refusals_say_nothing_of_what_is_inside(router, people):
 def test_explain_names_the_target_that_is_still_to_be_told(router):
     url = f"http://site.example.org:{router.port}/jci_file/x?y"
     arguments = [BINARY, "explain", "--system", "juliabox", "GET", url]
-    done = subprocess.run(arguments, env=router.environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(arguments, env=router.environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "same://{claim:sess.i}|{cookie:jb_iid}:same/jci_file/x?y" in done.stdout
     assert "signed_cookie, dynamic, wait for" in done.stdout

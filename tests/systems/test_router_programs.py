@@ -75,7 +75,7 @@ def test_nobody_else_gets_there(router, made, browser, cookie):
         mixed = lab_cookies | made | {cookie: other}
         pairs = "; ".join(f"{name}={value}" for name, value in mixed.items())
         for path in ["jci_tb/data/runs"] if cookie == "jp_tb" else ["lab", "api/kernels", "jws_nb/api/kernels"]:
-            answer = requests.get(f"{browser.base}{path}", headers={"Cookie": pairs}, timeout=30)
+            answer = requests.get(f"{browser.base}{path}", headers={"Cookie": pairs}, timeout=60)
             assert answer.status_code == 403, (cookie, path)
             assert "jupyter" not in answer.text.lower()
 

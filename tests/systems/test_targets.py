@@ -21,7 +21,7 @@ WHO = {"trusted_headers": {"from": ["127.0.0.1"], "user": "X-Who", "groups": "X-
 def put(edge, name, **instance):
     """Registers an instance at the admin port."""
     host, _, port = edge.admin.partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     connection.request("PUT", f"/api/instances/{name}", json.dumps(instance), {"Content-Type": "application/json"})
     answer = connection.getresponse()
     body = answer.read()
@@ -211,7 +211,7 @@ def test_a_name_that_nobody_tells_is_not_one_that_leads_nowhere(start, origin):
     names = Names()
     allow = [f"127.0.0.0/8:{origin.port}"]
     dynamic = {"host": ["{cookie:first}", "{cookie:second}"], "port": str(origin.port), "allow": allow}
-    resolver = {"servers": [f"127.0.0.1:{names.port}"], "timeout": "500ms", "min_ttl": "0s"}
+    resolver = {"servers": [f"127.0.0.1:{names.port}"], "timeout": "3s", "min_ttl": "0s"}
     edge = started(start, {"name": "desk", "path": "/**", "dynamic": dynamic}, resolver=resolver)
 
     def status(says, second):
