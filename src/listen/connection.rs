@@ -29,7 +29,6 @@ pub struct Connection {
     /// What TLS tells, where it is spoken.
     pub tls: Option<Tls>,
     cut: AtomicBool,
-    held_back: AtomicBool,
     drain_rate: AtomicU64,
     drain_time: AtomicU64,
     turned_away: OnceCell<Rejection>,
@@ -59,7 +58,6 @@ impl Connection {
             local,
             tls,
             cut: AtomicBool::new(false),
-            held_back: AtomicBool::new(false),
             drain_rate: AtomicU64::new(DRAIN_RATE),
             drain_time: AtomicU64::new(millis(DRAIN_TIME)),
             turned_away: OnceCell::new(),
@@ -87,18 +85,6 @@ impl Connection {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
-    }
-
-    /// Has no more than a trickle of the request's body read, or of a tunnel, over HTTP/1. Who lets it go wakes the task of the
-    /// connection.
-    pub fn hold_back(&self, hold: bool) {
-        self.held_back.store(hold, Ordering::Relaxed);
-    }
-
-    /// Whether no more than a trickle is to be read.
-    #[must_use]
-    pub fn is_held_back(&self) -> bool {
-        self.held_back.load(Ordering::Relaxed)
     }
 
     /// Has the client turned away by the loop that serves the connection.

@@ -26,6 +26,7 @@ use super::lent::{Home, Lent, take_home};
 use super::socket::Conn;
 use crate::lifecycle::Lifecycle;
 use crate::observe::{Metrics, OpenConnection, Protocol, Rejection, new_request_id};
+use crate::upstream::intake;
 
 /// A connection is parked for so long before it may be closed to make room for others.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -200,7 +201,7 @@ where
     session.set_pipelined_prefix(section);
     // How long is decided here, whether at all by the request and its answer.
     session.set_keepalive(Some(60));
-    let kept = Arc::clone(info).carry(edge.app.process_new_http(session, &edge.shutdown)).await;
+    let kept = Arc::clone(info).carry(intake::serve(edge.app.process_new_http(session, &edge.shutdown))).await;
     kept.is_some()
 }
 

@@ -19,6 +19,7 @@ use super::h1::Body;
 use super::h2::Frames;
 use super::io::{Io, Stall};
 use crate::observe::Rejection;
+use crate::upstream::intake;
 
 /// Bytes that a client may send ahead while its request is served.
 const AHEAD: usize = 64 * 1024;
@@ -84,7 +85,6 @@ impl Conn {
     /// Prepares for the body of a request, and its answer.
     pub(super) fn begin_request(&mut self, body: Body, upgrade: bool) {
         self.mode = Mode::Request { body, upgrade, answered: false };
-        self.info.hold_back(false);
     }
 
     /// Prepares for HTTP/2; a header block has to come within `time`.
@@ -120,7 +120,7 @@ impl Conn {
             return Poll::Ready(Err(error));
         }
         match self.mode {
-            Mode::Request { .. } if self.info.is_held_back() => self.poll_trickle(cx, buf),
+            Mode::Request { .. } if intake::is_held() => self.poll_trickle(cx, buf),
             Mode::Request { .. } => self.poll_request(cx, buf),
             Mode::Frames { .. } => self.poll_frames(cx, buf),
         }

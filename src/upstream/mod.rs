@@ -57,7 +57,7 @@ pub use roster::{Roster, Wish};
 pub use sockets::Sockets;
 pub use status::PoolStatus;
 pub use wait::{Patience, Waits};
-pub use wire::{Exchange, Times, Turn, Wire};
+pub use wire::{Exchange, Times, Turn, Wire, intake};
 
 /// How many streams one HTTP/2 connection carries.
 const H2_STREAMS: usize = 100;

@@ -202,21 +202,33 @@ fn compile(text: &str) -> Result<Limits, Vec<Mistake>> {
 }
 
 async fn ask(limits: &Limits, address: &str, headers: &HeaderMap) -> Result<Box<Pass>, Box<Exceeded>> {
+    let guarded = guard(limits, address, headers).await?;
+    let client = client(address);
+    limits.admit(&asking(&client, headers), None, guarded).await
+}
+
+async fn guard(limits: &Limits, address: &str, headers: &HeaderMap) -> Result<Option<Guarded>, Box<Exceeded>> {
+    let client = client(address);
+    limits.guard(&asking(&client, headers)).await
+}
+
+fn client(address: &str) -> Client {
     let address = address.parse().unwrap();
-    let client = Client { peer: address, trusted: false, address, scheme: "https" };
-    let asking = Asking {
+    Client { peer: address, trusted: false, address, scheme: "https" }
+}
+
+fn asking<'a>(client: &'a Client, headers: &'a HeaderMap) -> Asking<'a> {
+    Asking {
         method: &Method::GET,
         target: "/",
         path: "/",
         host: "h",
         headers,
-        client: &client,
+        client,
         has_body: false,
         captures: &(),
         now: SystemTime::now(),
-    };
-    let guarded = limits.guard(&asking).await?;
-    limits.admit(&asking, None, guarded).await
+    }
 }
 
 fn told(told: &Told) -> Vec<(String, String)> {
@@ -370,7 +382,9 @@ fn mistakes_name_their_key_and_the_cure() {
         ("{ concurrent: 1, redis: 'redis://h' }", "redis", "each instance"),
         ("{ rate: 1/s, rejected: counted }", "rejected", "remove it"),
         ("{ rate: 1/s, count: upstream }", "count", "add `redis`"),
-        ("{ rate: 1/s, refused: 401 }", "refused", "`count: accepted` and `count: upstream`"),
+        ("{ rate: 1/s, refused: 401 }", "refused", "`count: accepted`, `upstream` and `refused`"),
+        ("{ rate: 1/s, count: refused, by: user }", "by", "`client_ip`"),
+        ("{ rate: 1/s, count: refused, headers: reset }", "headers", "remove it"),
         ("{ rate: 1/s, counted_by: X-A }", "counted_by", "`count: accepted` and `count: upstream`"),
         ("{ rate: 1/s, max_keys: 1 }", "max_keys", "from 64"),
         ("{ rate: 1/s, answer: { status: 200 } }", "answer.status", "not an error"),
@@ -391,7 +405,26 @@ fn mistakes_name_their_key_and_the_cure() {
 
 #[test]
 fn hashes_differ() {
-    let hashing = Hashing::default();
+    let hashing = super::table::Hashing::default();
     let hashes: HashSet<Hashed> = (0..10_000_u32).map(|n| hashing.hash(0, &n.to_be_bytes())).collect();
     assert_eq!(hashes.len(), 10_000);
+}
+
+#[tokio::test]
+async fn what_is_refused_counts_before_it_is_known_who_asks() {
+    let limits = compile("{ requests: 2, window: 900s, count: refused }").unwrap();
+    let none = HeaderMap::new();
+    for _ in 0..5 {
+        let mut pass = ask(&limits, "192.0.2.1", &none).await.unwrap();
+        pass.answered(StatusCode::OK, &none);
+        assert!(pass.response.is_empty(), "{:?}", pass.response);
+    }
+    let mut pass = ask(&limits, "192.0.2.1", &none).await.unwrap();
+    pass.answered(StatusCode::FORBIDDEN, &none);
+    assert!(ask(&limits, "192.0.2.1", &none).await.is_ok());
+    guard(&limits, "192.0.2.1", &none).await.unwrap().unwrap().refused();
+    assert_eq!(ask(&limits, "192.0.2.1", &none).await.unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(ask(&limits, "192.0.2.2", &none).await.is_ok());
+    let others = compile("{ requests: 2, window: 900s }").unwrap();
+    assert!(guard(&others, "192.0.2.1", &none).await.unwrap().is_none());
 }

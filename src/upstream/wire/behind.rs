@@ -7,21 +7,19 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Exchange, PIECE};
-use crate::listen::Connection;
+use super::{Exchange, PIECE, intake};
 
 /// So much is taken over. A client of HTTP/1.1 is stopped long before, of what is on its way already comes less than half a
 /// MiB; one of HTTP/2 has streams that cannot be stopped one by one.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// What a server has not taken yet, and the client that waits for it.
+/// What a server has not taken yet, while its client waits.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     bytes: BytesMut,
@@ -29,7 +27,8 @@ pub(super) struct Behind {
     flush: bool,
     /// Why it can't be sent any more; the next write says so.
     broken: Option<io::Error>,
-    client: Option<Arc<Connection>>,
+    /// Whether it holds the client's intake.
+    holds: bool,
 }
 
 impl Behind {
@@ -60,12 +59,8 @@ impl Behind {
     }
 
     fn hold(&mut self) {
-        if self.client.is_none() {
-            self.client = Connection::current();
-        }
-        if let Some(client) = &self.client {
-            client.hold_back(true);
-        }
+        self.holds = true;
+        intake::hold(true);
     }
 
     /// Sends what the server takes now; ready when it has taken all, or takes nothing any more.
@@ -79,7 +74,7 @@ impl Behind {
             return Poll::Ready(Err(error));
         }
         let sent = ready!(self.poll_out(cx, stream, exchange));
-        if self.client.is_some() {
+        if self.holds {
             // The client is read by the same task, which has looked at it before.
             cx.waker().wake_by_ref();
         }
@@ -135,8 +130,8 @@ impl Behind {
     fn let_go(&mut self) {
         self.bytes = BytesMut::new();
         self.flush = false;
-        if let Some(client) = self.client.take() {
-            client.hold_back(false);
+        if std::mem::take(&mut self.holds) {
+            intake::hold(false);
         }
     }
 }

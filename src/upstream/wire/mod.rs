@@ -7,6 +7,7 @@
 mod behind;
 mod exchange;
 mod head;
+pub mod intake;
 
 use std::future::Future;
 use std::io;
