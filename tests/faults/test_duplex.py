@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from client import Caller
+from client import Caller, together
 from processes import wait_until
 from wire import Ended
 
@@ -176,10 +176,55 @@ def test_an_upload_that_nobody_takes_ends(shared, leaves):
     bench.is_sound()
 
 
+@pytest.mark.parametrize("close", [False, True], ids=["kept", "close"])
+def test_what_follows_an_answer_still_arrives(bench, close):
+    """The whole answer comes when the server has not taken the whole request; it takes the rest later."""
+    go, got = threading.Event(), {}
+
+    def at_head(wire, request):
+        length = int(request["content-length"])
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "Connection: close\r\n" * close, "\r\n")
+        for _ in range(150):
+            wire.send("2\r\nok\r\n")
+            time.sleep(0.01)
+        wire.send("0\r\n\r\n")
+        go.wait(60)
+        got[length] = bytearray()
+        with contextlib.suppress(Ended):
+            wire.copy(length, got[length])
+        return True
+
+    def upload(length):
+        with Caller(bench.proxy, timeout=60) as caller:
+            begin(caller, f"Content-Length: {length}")
+            sender = Sender(caller.wire, BODY[:length])
+            answer = caller.answer("POST")
+            assert (answer.status, answer.complete) == (200, True), answer
+            answers.wait(60)
+            go.set()
+            sender.thread.join(60)
+            return sender.ended
+
+    bench.origin.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    # What buffers hold is for the system to know. Of some of these they hold all but the end, and Pylon alone has that.
+    lengths = range(500_000, 8_000_000, 160_000)
+    answers = threading.Barrier(len(lengths))
+    bench.play(at_head=at_head)
+    assert all(together(len(lengths), lambda number: upload(lengths[number])))
+    wait_until(lambda: len(got) == len(lengths) and not bench.origin.wires, what="the server has all that it gets")
+    assert {length: len(body) for length, body in got.items()} == {length: length for length in lengths}
+    assert all(BODY.startswith(body) for body in got.values())
+
+
 def under_way(bench):
+    return metric(bench, "pylon_http_requests_in_flight{")
+
+
+def metric(bench, begin):
+    """The sum of the series that begin so."""
     with urllib.request.urlopen(f"http://{bench.proxy.admin}/metrics", timeout=30) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("pylon_http_requests_in_flight{"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(begin))
 
 
 def test_the_last_words_of_a_tunnel_arrive(bench):

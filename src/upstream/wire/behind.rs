@@ -17,7 +17,7 @@ use super::{Exchange, PIECE, intake};
 
 /// So much is taken over. A client of HTTP/1.1 is stopped long before, of what is on its way already comes less than half a
 /// MiB; one of HTTP/2 has streams that cannot be stopped one by one.
-const MOST: usize = 4 * 1024 * 1024;
+const MOST: usize = 1024 * 1024;
 
 /// What a server has not taken yet, while its client waits.
 #[derive(Debug, Default)]
@@ -35,6 +35,11 @@ impl Behind {
     /// Whether the server has taken all of it.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && !self.flush && self.broken.is_none()
+    }
+
+    /// Whether there are bytes that can still be sent.
+    pub(super) fn holds_bytes(&self) -> bool {
+        !self.bytes.is_empty() && self.broken.is_none()
     }
 
     /// Whether there is room for something more.
@@ -114,24 +119,38 @@ impl Behind {
         stream: &mut Stream,
         exchange: &Exchange,
     ) -> Poll<io::Result<()>> {
-        loop {
-            if let Poll::Ready(sent) = self.poll_send(cx, stream, exchange) {
-                return Poll::Ready(sent);
-            }
-            let mut piece = [0; PIECE];
-            let mut buf = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
+        if let Poll::Ready(sent) = self.poll_send(cx, stream, exchange) {
+            return Poll::Ready(sent);
+        }
+        // An end of the answer is none of the request: the server may read on.
+        match poll_discard(cx, stream) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The client does not wait for it any more.
+    pub(super) fn let_the_client_go(&mut self) {
+        if std::mem::take(&mut self.holds) {
+            intake::hold(false);
         }
     }
 
     fn let_go(&mut self) {
         self.bytes = BytesMut::new();
         self.flush = false;
-        if std::mem::take(&mut self.holds) {
-            intake::hold(false);
+        self.let_the_client_go();
+    }
+}
+
+/// Reads to the end, and forgets it.
+pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
+    loop {
+        let mut piece = [0; PIECE];
+        let mut buf = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+        if buf.filled().is_empty() {
+            return Poll::Ready(Ok(()));
         }
     }
 }

@@ -28,14 +28,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use behind::Behind;
+use behind::{Behind, poll_discard};
 pub use exchange::{Exchange, Times, Turn};
 use head::HeadCheck;
 
 /// Of an answer so much is read at a time while a write is blocked.
 const PIECE: usize = 16 * 1024;
-/// So long a server may take for the last words of a client that has gone.
-const LAST: Duration = Duration::from_secs(10);
+/// So long a server may take for the rest of a request that it has answered already, and for a client's last words.
+const LAST: Duration = Duration::from_secs(30);
 
 /// A connection, wrapped.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Wire {
     /// How the request phases get at `exchange`.
     digest: Option<Arc<ProxyDigest>>,
     head: HeadCheck,
+    /// Why the answer is refused: nothing more of it is taken.
+    refused: Option<&'static str>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What was read while a write was blocked.
     ahead: BytesMut,
@@ -66,6 +68,7 @@ impl Wire {
             exchange,
             digest,
             head: HeadCheck::default(),
+            refused: None,
             timer: None,
             ahead: BytesMut::new(),
             behind: Behind::default(),
@@ -80,6 +83,9 @@ impl Wire {
 
     /// Looks at bytes that came.
     fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(refused) = self.refused {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, refused));
+        }
         if self.exchange.begins_to_answer(bytes.len()) {
             self.head = HeadCheck::default();
         }
@@ -87,7 +93,10 @@ impl Wire {
             match self.head.feed(bytes) {
                 Ok(true) => self.exchange.head_is_complete(),
                 Ok(false) => {}
-                Err(refused) => return Err(io::Error::new(io::ErrorKind::InvalidData, refused)),
+                Err(refused) => {
+                    self.refused = Some(refused);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, refused));
+                }
             }
         }
         Ok(())
@@ -109,6 +118,11 @@ impl Wire {
             return Poll::Ready(Ok(self.behind.take(pieces)));
         }
         Poll::Pending
+    }
+
+    /// Whether the server has still to get something of a request that was given out whole.
+    fn owes(&self) -> bool {
+        self.behind.holds_bytes() && self.exchange.since_asked().is_some()
     }
 
     /// Sends what is behind.
@@ -162,6 +176,9 @@ impl AsyncRead for Wire {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if this.refused.is_some() {
+            return Poll::Ready(this.received(&[]));
+        }
         if !this.behind.is_empty() {
             if this.exchange.is_over() {
                 // Nobody is to get this connection for another request.
@@ -205,7 +222,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.owes() {
+            // It is sent when this is dropped; whoever waits for it here may have another request to serve.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.inner).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -224,12 +246,29 @@ impl AsyncWrite for Wire {
 #[async_trait]
 impl Shutdown for Wire {
     async fn shutdown(&mut self) {
-        if !self.behind.is_empty() {
-            // A tunnel ends for Pingora with the client's last words, which the server may not have taken yet.
-            let last = std::future::poll_fn(|cx| self.behind.poll_last(cx, &mut self.inner, &self.exchange));
-            let _ = tokio::time::timeout(LAST, last).await;
+        let _ = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await;
+    }
+}
+
+impl Drop for Wire {
+    /// Pingora believes sent what is behind: an answer may have come before its request, and a client may have gone with its
+    /// last words. Where the request was given out whole, the server gets it whole.
+    fn drop(&mut self) {
+        if !self.owes() {
+            return;
         }
-        self.inner.shutdown().await;
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let mut inner = std::mem::replace(&mut self.inner, Box::new(io::Cursor::new(Vec::new())));
+        let (mut behind, exchange) = (std::mem::take(&mut self.behind), Arc::clone(&self.exchange));
+        behind.let_the_client_go();
+        runtime.spawn(async move {
+            let rest = async {
+                std::future::poll_fn(|cx| behind.poll_last(cx, &mut inner, &exchange)).await?;
+                inner.shutdown().await;
+                std::future::poll_fn(|cx| poll_discard(cx, &mut inner)).await
+            };
+            let _ = tokio::time::timeout(LAST, rest).await;
+        });
     }
 }
 
