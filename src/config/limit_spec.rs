@@ -40,12 +40,12 @@ pub struct LimitSpec {
     /// Requests under way at a time. Upgraded connections count until they end. Each instance counts its own.
     pub concurrent: Option<Count>,
     /// Which requests count: `all` (default); `accepted`, those that the upstream did not answer with one of `refused`,
-    /// for keys that Pylon cannot check; `upstream`: none, as the upstream counts by itself in the same Redis; or `refused`:
-    /// those with wrong credentials, and those that the upstream answered with one of `refused`, against guessing. Such a
-    /// limit is asked before `auth`.
+    /// for keys that Pylon cannot check; `upstream`: none, as the upstream counts by itself in the same Redis; or `refused`,
+    /// against guessing: those with a wrong password or key, and those that the upstream answered with one of `refused`. Such a
+    /// limit is a window by the client's address, and asked before `auth`.
     pub count: Option<Counted>,
     /// Statuses by which the upstream refuses: with `count: accepted` or `upstream` such a request does not count, and is not
-    /// told what is left, as its key may not be good; with `count: refused` it counts. Default 401 and 403.
+    /// told what is left, as its key may not be good; default 401 and 403. With `count: refused` it counts; default none.
     pub refused: OneOrMany<StatusCode>,
     /// A header by which answers say that the upstream counts by itself (`X-RateLimit-Limit`), with `count: accepted` or
     /// `upstream`: such a request does not count again, and what the upstream tells of its limit stands.

@@ -91,20 +91,18 @@ async fn pass(session: &mut Session, ctx: &mut Context, route: &Route) -> Result
             captures: &captures,
             now: SystemTime::now(),
         };
-        let mut guarded = match &route.entry.limits {
+        let guarded = match &route.entry.limits {
             Some(limits) => limits.guard(&asking).await.map_err(Refused::Limit)?,
             None => None,
         };
         if let Some(gate) = &route.entry.gate {
-            match gate.admit(&asking).await {
-                Ok(proven) => proof = Some(proven),
-                Err(denial) => {
-                    if let (Denial::Unknown { wrong: true, .. }, Some(guarded)) = (&denial, guarded.take()) {
-                        guarded.refused();
-                    }
-                    return Err(Refused::Auth(denial));
-                }
+            let asked = gate.admit(&asking).await;
+            if let Some(guarded) = &guarded {
+                let named = asking.headers.contains_key(http::header::AUTHORIZATION);
+                let guess = asked.as_ref().is_err_and(|denial| denial.is_guess(named));
+                guarded.asked(guess).await.map_err(Refused::Limit)?;
             }
+            proof = Some(asked.map_err(Refused::Auth)?);
         }
         if let Some(limits) = &route.entry.limits {
             let identity = proof.as_ref().map(|proof| &*proof.identity);

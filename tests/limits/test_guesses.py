@@ -1,5 +1,7 @@
 """`count: refused`: what is refused uses a budget up, what is not does not."""
 
+import concurrent.futures
+
 import pytest
 
 from processes import wait_until
@@ -36,23 +38,51 @@ def test_who_guesses_is_kept_from_guessing_further(guarded):
     assert gate.metric("pylon_auth_requests_total", step="api_key", result="wrong") == 3
 
 
-def test_what_the_upstream_refuses_counts_too(guarded):
-    gate = guarded(refused=[401])
-    assert asks(gate, KEY, path="/status/403") == [403]
-    assert asks(gate, *[KEY] * 3, path="/status/401") == [401] * 3
+def test_of_guesses_at_the_same_time_no_more_get_an_answer(guarded):
+    gate = guarded()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda number: asks(gate, f"wrong-{number}")[0], range(60)))
+    assert (found.count(403), found.count(429)) == (3, 57)
     assert asks(gate, KEY) == [429]
 
 
+def test_what_the_upstream_refuses_counts_where_it_is_said(guarded):
+    gate = guarded(refused=[401])
+    assert asks(gate, *[KEY] * 5, path="/status/403") == [403] * 5
+    assert asks(gate, *[KEY] * 3, path="/status/401") == [401] * 3
+    assert asks(gate, KEY) == [429]
+    gate = guarded()
+    assert asks(gate, *[KEY] * 5, path="/status/401") == [401] * 5
+
+
+def test_what_a_service_refuses_counts(gate, origin):
+    service = {"forward": {"url": f"{origin.url}/status/401"}}
+    gate = gate(auth=service, limit=[{"requests": 2, "window": "1h", "count": "refused"}])
+    assert [gate.status() for _ in range(4)] == [401] * 4, "who says nothing does not guess"
+    assert [gate.status(Authorization="Basic eDp5") for _ in range(4)] == [401, 401, 429, 429]
+
+
 def test_a_route_without_auth_leaves_it_to_the_upstream(gate):
-    gate = gate(limit=[{"rate": "2/h", "count": "refused"}, {"requests": 100, "window": "1h"}])
+    refused = {"requests": 2, "window": "1h", "count": "refused", "refused": [401, 403]}
+    gate = gate(limit=[refused, {"requests": 100, "window": "1h"}])
     assert [gate.status("/status/401"), gate.status("/status/403")] == [401, 403]
     answer = gate.get()
-    assert answer.status_code == 429 and 1700 < int(answer.headers["Retry-After"]) <= 1800
-    assert gate.metric("pylon_ratelimit_rejected_total", route="all", limit="rate") == 1
+    assert answer.status_code == 429 and 3500 < int(answer.headers["Retry-After"]) <= 3600
+    assert gate.metric("pylon_ratelimit_rejected_total", route="all", limit="window") == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_limits_beside_each_other_count_by_themselves(guarded, gate, turned, tmp_path):
+    (tmp_path / "keys").write_text(f"backup:{KEY}\n")
+    limits = [{"requests": 100, "window": "1h"}, {"requests": 3, "window": "1h", "count": "refused"}]
+    limits = limits[::-1] if turned else limits
+    gate = gate(auth={"api_key": {"file": str(tmp_path / "keys")}}, limit=limits)
+    assert asks(gate, *[KEY] * 10) == [200] * 10
+    assert asks(gate, *["wrong"] * 4) == [403, 403, 403, 429]
 
 
 def test_others_are_told_of_other_limits_alone(gate):
-    gate = gate(limit=[{"rate": "2/h", "count": "refused"}, {"requests": 100, "window": "1h"}])
+    gate = gate(limit=[{"requests": 2, "window": "1h", "count": "refused"}, {"requests": 100, "window": "1h"}])
     headers = gate.get().headers
     assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("100", "99")
 

@@ -49,6 +49,14 @@ def test_a_bucket_fills_at_its_rate(gate):
     assert 10 <= passed <= 5 + 10 * took + 1
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_rates_count_by_themselves(gate, turned):
+    """Many in a second, few in an hour: one bucket for both would be filled by the faster."""
+    limits = [{"rate": "1000/s"}, {"rate": "5/h"}]
+    gate = gate(limit=limits[::-1] if turned else limits)
+    assert statuses(gate, 10) == [200] * 5 + [429] * 5
+
+
 def test_what_a_client_is_told_by_default(gate):
     gate = gate(limit={"rate": "60/m"})
     headers = gate.get().headers

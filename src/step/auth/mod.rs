@@ -49,8 +49,8 @@ pub enum Denial {
         status: StatusCode,
         /// Values of `WWW-Authenticate`.
         challenges: Vec<HeaderValue>,
-        /// Whether it has credentials, which are wrong.
-        wrong: bool,
+        /// Whether it has a password or a key that is wrong: what people guess. What was signed once and has expired is none.
+        guess: bool,
         /// Why, for the log.
         reason: String,
     },
@@ -187,6 +187,19 @@ pub struct Asked {
     pub challenges: Vec<String>,
 }
 
+impl Denial {
+    /// Whether the request is a guess; `named` tells whether it has an `Authorization`, of which a service said that it is
+    /// wrong.
+    #[must_use]
+    pub fn is_guess(&self, named: bool) -> bool {
+        match self {
+            Self::Unknown { guess, .. } => *guess,
+            Self::Answer(reply) => named && matches!(reply.status.as_u16(), 401 | 403),
+            Self::Forbidden { .. } | Self::Unavailable { .. } => false,
+        }
+    }
+}
+
 impl Gate {
     /// Compiles the ways of a route.
     ///
@@ -293,7 +306,8 @@ impl Gate {
 
     fn unknown(&self, wrong: Option<&Way>, reason: String) -> Denial {
         let (status, challenges) = self.challenges(wrong);
-        Denial::Unknown { status, challenges, wrong: wrong.is_some(), reason }
+        let guess = wrong.is_some_and(|way| matches!(way, Way::Basic(_) | Way::Ldap(_) | Way::ApiKey(_)));
+        Denial::Unknown { status, challenges, guess, reason }
     }
 
     fn challenges(&self, wrong: Option<&Way>) -> (StatusCode, Vec<HeaderValue>) {

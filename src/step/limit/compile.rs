@@ -1,5 +1,6 @@
 //! Checks limits, and finds what was counted before.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::super::Mistake;
@@ -21,7 +22,7 @@ const MAX_KEYS: u32 = 100_000;
 
 /// What makes counts the same over a reload: a limit that only changes its numbers goes on with them.
 #[derive(Debug, Clone, PartialEq)]
-struct SameCounts {
+pub(super) struct SameCounts {
     of: String,
     kind: &'static str,
     window: Option<Span>,
@@ -29,6 +30,24 @@ struct SameCounts {
     ipv6_prefix: Option<Count>,
     otherwise: Option<Otherwise>,
     max_keys: u32,
+    /// Whether it counts what is refused.
+    refused: bool,
+    /// How many of the same there are before it on its route: `10/s` and `1000/h` are two.
+    before: usize,
+}
+
+impl SameCounts {
+    /// Its part of the names of keys in a store.
+    fn name(&self) -> String {
+        let mut name = self.of.replacen(' ', ":", 1);
+        if self.refused {
+            name.push_str(":refused");
+        }
+        if self.before > 0 {
+            let _ = write!(name, ":{}", self.before + 1);
+        }
+        name
+    }
 }
 
 /// What kind of a limit it is.
@@ -53,7 +72,12 @@ impl Shape {
 ///
 /// # Errors
 /// All mistakes, below the limit.
-pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> Result<Limit, Vec<Mistake>> {
+pub(super) fn compile(
+    spec: &LimitSpec,
+    route: &str,
+    scope: &AuthScope<'_>,
+    others: &mut Vec<SameCounts>,
+) -> Result<Limit, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let shape = shape(spec).map_err(|mistake| mistakes.push(mistake)).ok();
     let by = By::compile(spec).map_err(|mistake| mistakes.push(mistake)).ok();
@@ -72,7 +96,8 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
         return Err(mistakes);
     };
     let of = spec.name.as_ref().map_or_else(|| format!("route {route}"), |name| format!("limit {name}"));
-    let same = SameCounts {
+    let counted = spec.count.unwrap_or_default();
+    let mut same = SameCounts {
         of: of.clone(),
         kind: shape.word(),
         window: spec.window,
@@ -80,10 +105,14 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
         ipv6_prefix: spec.ipv6_prefix,
         otherwise: spec.otherwise,
         max_keys,
+        refused: counted == Counted::Refused,
+        before: 0,
     };
+    same.before = others.iter().filter(|other| SameCounts { before: 0, ..(*other).clone() } == same).count();
+    others.push(same.clone());
     let kind = kind(shape, spec, &same, scope);
     let store = match (&spec.redis, stored_rule(shape, &kind)) {
-        (Some(redis), Some(rule)) => Some(store(redis, rule, &by, &of.replacen(' ', ":", 1), scope)?),
+        (Some(redis), Some(rule)) => Some(store(redis, rule, &by, &same.name(), scope)?),
         _ => None,
     };
     let (number, window) = match shape {
@@ -94,7 +123,7 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
     let label = spec.name.clone().unwrap_or_else(|| shape.word().to_owned());
     let headers = match shape {
         Shape::Concurrent(_) => LimitHeaders::None,
-        _ if spec.count == Some(Counted::Refused) => LimitHeaders::None,
+        _ if counted == Counted::Refused => LimitHeaders::None,
         _ => spec.headers.unwrap_or_default(),
     };
     let refused: Vec<u16> = spec.refused.iter().map(|status| status.get().as_u16()).collect();
@@ -105,8 +134,8 @@ pub(super) fn compile(spec: &LimitSpec, route: &str, scope: &AuthScope<'_>) -> R
         number,
         telling: Telling::new(headers, number, window),
         refusal,
-        counted: spec.count.unwrap_or_default(),
-        refused: if refused.is_empty() { vec![401, 403] } else { refused },
+        counted,
+        refused: if refused.is_empty() && counted != Counted::Refused { vec![401, 403] } else { refused },
         counted_by: spec.counted_by.as_ref().map(|name| name.get().clone()),
         kind,
         store,
@@ -176,8 +205,18 @@ fn misplaced(spec: &LimitSpec, shape: Shape) -> Vec<Mistake> {
         ),
         (
             "by",
-            counted == Counted::Refused && spec.by.as_ref().is_some_and(|by| by.0.user.0 || by.0.claim.is_some()),
-            "who asks is not known of a request that is refused; write `client_ip`",
+            counted == Counted::Refused && spec.by.as_ref().is_some_and(|by| !by.0.client_ip.0),
+            "who guesses would choose it, and could lock others out; write `client_ip`",
+        ),
+        (
+            "rate",
+            spec.rate.is_some() && counted == Counted::Refused,
+            "guesses are counted one by one; write `requests` and `window`",
+        ),
+        (
+            "rejected",
+            spec.rejected == Some(Rejected::Counted) && counted == Counted::Refused,
+            "past the limit nobody is asked whether it is a guess; remove it",
         ),
         (
             "refused",

@@ -22,8 +22,9 @@
 //! that is there more than once is refused: the upstream may take another of them than Pylon. What is left of such a key is
 //! told with answers alone by which the upstream has accepted it.
 //!
-//! Guessing is slowed down by `count: refused`: such a limit is asked before `auth` and counts what is wrong, by the client's
-//! address as a rule. What is under way at the same time is not counted yet, and passes.
+//! Guessing is slowed down by `count: refused`: such a limit is asked before `auth`, counts what is wrong by the client's
+//! address, and is asked again after: of guesses at the same time no more get an answer than of those in turn. What the
+//! upstream refuses is counted when it answers; what is under way then passes.
 
 mod answer;
 mod compile;
@@ -54,6 +55,7 @@ use super::auth::{Asking, AuthScope};
 use super::identity::Identity;
 use crate::config::{Counted, Fail, KeyPath, LimitSpec};
 use crate::observe::LimitMetrics;
+use crate::remote::RedisError;
 
 pub use answer::{Document, Told};
 pub use pass::{Exceeded, Guarded, Pass};
@@ -100,9 +102,9 @@ impl Limits {
     /// # Errors
     /// All mistakes, below `limit`.
     pub fn compile(specs: &[&LimitSpec], route: &str, scope: &AuthScope<'_>) -> Result<Self, Vec<Mistake>> {
-        let (mut limits, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut limits, mut mistakes, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (index, spec) in specs.iter().enumerate() {
-            match compile::compile(spec, route, scope) {
+            match compile::compile(spec, route, scope, &mut others) {
                 Ok(limit) => limits.push(Arc::new(limit)),
                 Err(found) => mistakes.extend(found.into_iter().map(|mistake| {
                     let at = if specs.len() > 1 { KeyPath::root().then(index) } else { KeyPath::root() };
@@ -133,7 +135,7 @@ impl Limits {
         if self.guards.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Guarded::new(ask(&self.guards, asking, None).await?)))
+        Ok(Some(Guarded(ask(&self.guards, asking, None).await?)))
     }
 
     /// Lets a request pass, or not; the limits of refused requests have let it pass.
@@ -147,7 +149,8 @@ impl Limits {
         guarded: Option<Guarded>,
     ) -> Result<Box<Pass>, Box<Exceeded>> {
         let mut pass = ask(&self.limits, asking, identity).await?;
-        pass.pending.extend(guarded.into_iter().flat_map(Guarded::pending));
+        let of_upstream = |pending: &Pending| !pending.limit.refused.is_empty();
+        pass.pending.extend(guarded.into_iter().flat_map(|guarded| guarded.0.pending).filter(of_upstream));
         Ok(pass)
     }
 }
@@ -190,20 +193,24 @@ impl Limit {
         match (store.decide(&stored, mode).await, store.fail) {
             (Ok(verdict), _) => {
                 self.heed(verdict, taken)?;
-                self.await_answer(Counts::InStore(stored), taken);
+                self.await_answer(Counts::InStore { stored, here: self.hash(key) }, taken);
                 Ok(())
             }
             (Err(_), Fail::Open) => Ok(()),
             // It may have waited since.
             (Err(_), Fail::Local) => self.admit_here(key, clock(), mode, taken),
-            (Err(error), Fail::Closed) => Err(Box::new(Exceeded {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                response: Told::from_iter([retry_after(Duration::ZERO)]),
-                document: None,
-                detail: "it cannot be found out at the moment whether these are too many requests",
-                reason: format!("the limit `{}` cannot be checked: {error}", self.label),
-            })),
+            (Err(error), Fail::Closed) => Err(self.unchecked(&error)),
         }
+    }
+
+    fn unchecked(&self, error: &RedisError) -> Box<Exceeded> {
+        Box::new(Exceeded {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            response: Told::from_iter([retry_after(Duration::ZERO)]),
+            document: None,
+            detail: "it cannot be found out at the moment whether these are too many requests",
+            reason: format!("the limit `{}` cannot be checked: {error}", self.label),
+        })
     }
 
     /// Lets a request pass by what this process has counted.

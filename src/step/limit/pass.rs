@@ -11,7 +11,7 @@ use super::key::StoreKey;
 use super::local::{Mode, Verdict};
 use super::table::Hashed;
 use super::{Limit, clock};
-use crate::config::Counted;
+use crate::config::{Counted, Fail};
 
 /// A request that is counted when the upstream has accepted it.
 #[derive(Debug)]
@@ -24,7 +24,11 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) enum Counts {
     Here(Hashed),
-    InStore(StoreKey),
+    InStore {
+        stored: StoreKey,
+        /// The same in this process.
+        here: Hashed,
+    },
     /// By the upstream.
     There,
 }
@@ -36,12 +40,15 @@ impl Counts {
             Self::Here(key) => {
                 limit.decide_here(key, clock(), Mode::Count);
             }
-            Self::InStore(key) => {
+            Self::InStore { stored, here } => {
                 // Nobody waits for it.
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                     runtime.spawn(async move {
-                        if let Some(store) = &limit.store {
-                            store.count(&key).await;
+                        if let Some(store) = &limit.store
+                            && !store.count(&stored).await
+                            && store.fail == Fail::Local
+                        {
+                            limit.decide_here(here, clock(), Mode::Count);
                         }
                     });
                 }
@@ -52,22 +59,36 @@ impl Counts {
 
 /// A request that the limits of refused requests have let pass, until it is known whether it is one.
 #[derive(Debug)]
-pub struct Guarded(Box<Pass>);
+pub struct Guarded(pub(super) Box<Pass>);
 
 impl Guarded {
-    pub(super) fn new(pass: Box<Pass>) -> Self {
-        Self(pass)
-    }
-
-    /// Its credentials are wrong.
-    pub fn refused(self) {
-        for Pending { limit, counts } in self.pending() {
-            counts.count(limit);
+    /// `auth` has looked at it: a guess is counted. Others may have used the budget up meanwhile; then it is not told what
+    /// has been found.
+    ///
+    /// # Errors
+    /// What was exceeded.
+    pub async fn asked(&self, guess: bool) -> Result<(), Box<Exceeded>> {
+        let mode = if guess { Mode::Take } else { Mode::Look };
+        for Pending { limit, counts } in &self.0.pending {
+            let verdict = match counts {
+                Counts::There => continue,
+                Counts::Here(key) => limit.decide_here(*key, clock(), mode),
+                Counts::InStore { stored, here } => {
+                    let Some(store) = &limit.store else { continue };
+                    match (store.decide(stored, mode).await, store.fail) {
+                        (Ok(verdict), _) => verdict,
+                        (Err(_), Fail::Open) => continue,
+                        (Err(_), Fail::Local) => limit.decide_here(*here, clock(), mode),
+                        (Err(error), Fail::Closed) => return Err(limit.unchecked(&error)),
+                    }
+                }
+            };
+            if !verdict.passes {
+                limit.metrics.reject();
+                return Err(limit.exceeded(&verdict));
+            }
         }
-    }
-
-    pub(super) fn pending(self) -> SmallVec<[Pending; 1]> {
-        self.0.pending
+        Ok(())
     }
 }
 

@@ -115,11 +115,13 @@ impl Store {
         self.ask(key, mode, None).await
     }
 
-    /// Counts a request that has passed already; nobody waits for it.
-    pub(super) async fn count(&self, key: &StoreKey) {
-        if let Err(error) = self.ask(key, Mode::Count, Some(UNWAITED)).await {
+    /// Counts a request that has passed already; nobody waits for it. Whether it is counted.
+    pub(super) async fn count(&self, key: &StoreKey) -> bool {
+        let counted = self.ask(key, Mode::Count, Some(UNWAITED)).await;
+        if let Err(error) = &counted {
             tracing::debug!(%error, "a request was not counted");
         }
+        counted.is_ok()
     }
 
     async fn ask(&self, key: &StoreKey, mode: Mode, within: Option<Duration>) -> Result<Verdict, RedisError> {

@@ -383,8 +383,9 @@ fn mistakes_name_their_key_and_the_cure() {
         ("{ rate: 1/s, rejected: counted }", "rejected", "remove it"),
         ("{ rate: 1/s, count: upstream }", "count", "add `redis`"),
         ("{ rate: 1/s, refused: 401 }", "refused", "`count: accepted`, `upstream` and `refused`"),
-        ("{ rate: 1/s, count: refused, by: user }", "by", "`client_ip`"),
-        ("{ rate: 1/s, count: refused, headers: reset }", "headers", "remove it"),
+        ("{ rate: 1/s, count: refused }", "rate", "`requests` and `window`"),
+        ("{ requests: 1, window: 9s, count: refused, by: user }", "by", "`client_ip`"),
+        ("{ requests: 1, window: 9s, count: refused, headers: reset }", "headers", "remove it"),
         ("{ rate: 1/s, counted_by: X-A }", "counted_by", "`count: accepted` and `count: upstream`"),
         ("{ rate: 1/s, max_keys: 1 }", "max_keys", "from 64"),
         ("{ rate: 1/s, answer: { status: 200 } }", "answer.status", "not an error"),
@@ -412,7 +413,7 @@ fn hashes_differ() {
 
 #[tokio::test]
 async fn what_is_refused_counts_before_it_is_known_who_asks() {
-    let limits = compile("{ requests: 2, window: 900s, count: refused }").unwrap();
+    let limits = compile("{ requests: 2, window: 900s, count: refused, refused: 403 }").unwrap();
     let none = HeaderMap::new();
     for _ in 0..5 {
         let mut pass = ask(&limits, "192.0.2.1", &none).await.unwrap();
@@ -422,7 +423,11 @@ async fn what_is_refused_counts_before_it_is_known_who_asks() {
     let mut pass = ask(&limits, "192.0.2.1", &none).await.unwrap();
     pass.answered(StatusCode::FORBIDDEN, &none);
     assert!(ask(&limits, "192.0.2.1", &none).await.is_ok());
-    guard(&limits, "192.0.2.1", &none).await.unwrap().unwrap().refused();
+    let one = guard(&limits, "192.0.2.1", &none).await.unwrap().unwrap();
+    let other = guard(&limits, "192.0.2.1", &none).await.unwrap().unwrap();
+    assert!(one.asked(true).await.is_ok());
+    // It was asked at the same time, and does not learn anything now, right or wrong.
+    assert!(other.asked(true).await.is_err() && other.asked(false).await.is_err());
     assert_eq!(ask(&limits, "192.0.2.1", &none).await.unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
     assert!(ask(&limits, "192.0.2.2", &none).await.is_ok());
     let others = compile("{ requests: 2, window: 900s }").unwrap();
