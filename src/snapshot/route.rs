@@ -74,8 +74,10 @@ impl Entrance {
     pub fn steps(&self) -> Vec<&'static str> {
         let mut steps = Vec::new();
         steps.extend(self.access.as_ref().map(|_| "access"));
+        let limits = self.limits.as_ref();
+        steps.extend(limits.filter(|limits| limits.asks_before_auth()).map(|_| "limit"));
         steps.extend(self.gate.iter().flat_map(Gate::keys));
-        steps.extend(self.limits.as_ref().map(|_| "limit"));
+        steps.extend(limits.filter(|limits| limits.asks_after_auth()).map(|_| "limit"));
         steps
     }
 }

@@ -37,6 +37,24 @@ pub(super) struct SameCounts {
 }
 
 impl SameCounts {
+    /// What they are of a limit, which is one of the others from now on.
+    fn among(others: &mut Vec<Self>, spec: &LimitSpec, route: &str, shape: Shape) -> Self {
+        let mut same = Self {
+            of: spec.name.as_ref().map_or_else(|| format!("route {route}"), |name| format!("limit {name}")),
+            kind: shape.word(),
+            window: spec.window,
+            by: spec.by.clone(),
+            ipv6_prefix: spec.ipv6_prefix,
+            otherwise: spec.otherwise,
+            max_keys: max_keys(spec),
+            refused: spec.count == Some(Counted::Refused),
+            before: 0,
+        };
+        same.before = others.iter().filter(|other| Self { before: 0, ..(*other).clone() } == same).count();
+        others.push(same.clone());
+        same
+    }
+
     /// Its part of the names of keys in a store.
     fn name(&self) -> String {
         let mut name = self.of.replacen(' ', ":", 1);
@@ -68,7 +86,13 @@ impl Shape {
     }
 }
 
+fn max_keys(spec: &LimitSpec) -> u32 {
+    spec.max_keys.map_or(MAX_KEYS, Count::get)
+}
+
 /// Compiles one limit.
+///
+/// `others` are those before it on its route.
 ///
 /// # Errors
 /// All mistakes, below the limit.
@@ -82,7 +106,7 @@ pub(super) fn compile(
     let shape = shape(spec).map_err(|mistake| mistakes.push(mistake)).ok();
     let by = By::compile(spec).map_err(|mistake| mistakes.push(mistake)).ok();
     let refusal = Refusal::compile(spec.answer.as_ref()).map_err(|found| mistakes.extend(found)).ok();
-    let max_keys = spec.max_keys.map_or(MAX_KEYS, Count::get);
+    let max_keys = max_keys(spec);
     if !(64..=100_000_000).contains(&max_keys) {
         mistakes.push(Mistake::at("max_keys", format!("{max_keys} is not from 64 to 100000000; write 100000 or so")));
     }
@@ -95,21 +119,8 @@ pub(super) fn compile(
     let (Some(shape), Some(by), Some(refusal), true) = (shape, by, refusal, mistakes.is_empty()) else {
         return Err(mistakes);
     };
-    let of = spec.name.as_ref().map_or_else(|| format!("route {route}"), |name| format!("limit {name}"));
     let counted = spec.count.unwrap_or_default();
-    let mut same = SameCounts {
-        of: of.clone(),
-        kind: shape.word(),
-        window: spec.window,
-        by: spec.by.clone(),
-        ipv6_prefix: spec.ipv6_prefix,
-        otherwise: spec.otherwise,
-        max_keys,
-        refused: counted == Counted::Refused,
-        before: 0,
-    };
-    same.before = others.iter().filter(|other| SameCounts { before: 0, ..(*other).clone() } == same).count();
-    others.push(same.clone());
+    let same = SameCounts::among(others, spec, route, shape);
     let kind = kind(shape, spec, &same, scope);
     let store = match (&spec.redis, stored_rule(shape, &kind)) {
         (Some(redis), Some(rule)) => Some(store(redis, rule, &by, &same.name(), scope)?),

@@ -127,12 +127,24 @@ impl Limits {
         if mistakes.is_empty() { Ok(Self { guards: guards.into(), limits: limits.into() }) } else { Err(mistakes) }
     }
 
+    /// Whether it has limits of refused requests.
+    #[must_use]
+    pub fn asks_before_auth(&self) -> bool {
+        !self.guards.is_empty()
+    }
+
+    /// Whether it has others.
+    #[must_use]
+    pub fn asks_after_auth(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// Asks the limits of refused requests, before it is found out who asks; `None` where there is none.
     ///
     /// # Errors
     /// What was exceeded.
     pub async fn guard(&self, asking: &Asking<'_>) -> Result<Option<Guarded>, Box<Exceeded>> {
-        if self.guards.is_empty() {
+        if !self.asks_before_auth() {
             return Ok(None);
         }
         Ok(Some(Guarded(ask(&self.guards, asking, None).await?)))
