@@ -1,6 +1,11 @@
 """`count: refused`: what is refused uses a budget up, what is not does not."""
 
+import base64
 import concurrent.futures
+import hashlib
+import hmac
+import json
+import subprocess
 
 import pytest
 
@@ -36,6 +41,33 @@ def test_who_guesses_is_kept_from_guessing_further(guarded):
     assert 3500 < int(answer.headers["Retry-After"]) <= 3600
     assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
     assert gate.metric("pylon_auth_requests_total", step="api_key", result="wrong") == 3
+
+
+def test_passwords_are_guessed_and_tokens_are_not(gate, tmp_path):
+    users = tmp_path / "users"
+    subprocess.run(["htpasswd", "-cbB", users, "ann", "a long secret"], check=True, capture_output=True)
+    token = {"jwt": {"issuer": "https://id.test", "audience": "pylon", "secret": "a secret of thirty-two bytes or so"}}
+    limit = {"requests": 2, "window": "1h", "count": "refused"}
+    gate = gate(auth=[token, {"basic": {"file": str(users)}}], limit=limit)
+    claims = {"iss": "https://id.test", "aud": "pylon", "sub": "ann", "exp": 1_000_000_000}
+    old = signed(claims, token["jwt"]["secret"])
+    new = signed(claims | {"exp": 4_000_000_000}, token["jwt"]["secret"])
+    assert gate.status(Authorization=f"Bearer {new}") == 200
+    assert [gate.status(Authorization=f"Bearer {old}") for _ in range(5)] == [401] * 5
+    assert [gate.status(Authorization=basic("ann", "guess")) for _ in range(3)] == [401, 401, 429]
+    assert gate.status(Authorization=basic("ann", "a long secret")) == 429
+
+
+def signed(claims, secret):
+    """A token by HS256 (RFC 7515)."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256"}, claims)]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    proof = hmac.digest(secret.encode(), text, hashlib.sha256)
+    return (text + b"." + base64.urlsafe_b64encode(proof).rstrip(b"=")).decode()
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def test_of_guesses_at_the_same_time_no_more_get_an_answer(guarded):

@@ -205,7 +205,7 @@ impl Limit {
         match (store.decide(&stored, mode).await, store.fail) {
             (Ok(verdict), _) => {
                 self.heed(verdict, taken)?;
-                self.await_answer(Counts::InStore { stored, here: self.hash(key) }, taken);
+                self.await_answer(|| Counts::InStore { stored, here: self.hash(key) }, taken);
                 Ok(())
             }
             (Err(_), Fail::Open) => Ok(()),
@@ -246,15 +246,15 @@ impl Limit {
         if mode == Mode::Take {
             taken.here.push((self, key));
         } else {
-            self.await_answer(Counts::Here(key), taken);
+            self.await_answer(|| Counts::Here(key), taken);
         }
         Ok(())
     }
 
     /// Has the upstream's answer decide what is counted and told, where it does.
-    fn await_answer(self: &Arc<Self>, counts: Counts, taken: &mut Taken<'_>) {
+    fn await_answer(self: &Arc<Self>, counts: impl FnOnce() -> Counts, taken: &mut Taken<'_>) {
         let counts = match self.counted {
-            Counted::Accepted | Counted::Refused => counts,
+            Counted::Accepted | Counted::Refused => counts(),
             Counted::Upstream => Counts::There,
             Counted::All => return,
         };
